@@ -1,0 +1,44 @@
+# The tasks of this project. `make` alone lists them.
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT   ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+BIN      := bin/dollr-relay
+BENCH    ?= .
+BENCHTIME ?= 2s
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test lint fmt generate bench setup clean
+
+help: ## list these tasks
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## run the whole system on this machine: shop, relay and stand-ins for Dollr and Supabase
+	$(GO) run ./cmd/dollr-relay demo
+
+build: ## build the static binary into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/dollr-relay
+
+test: ## check everything, installing what that needs (lint, tests with -race, browser tests, generated files)
+	@scripts/test.sh
+
+lint: ## run the linters and the format check
+	@scripts/setup.sh lint
+	@scripts/golangci-lint.sh run ./...
+
+fmt: ## format the Go code
+	@scripts/setup.sh lint
+	@scripts/golangci-lint.sh fmt ./...
+
+generate: ## rebuild the generated files that are committed
+	$(GO) generate ./...
+
+bench: ## run the benchmarks (BENCH=regexp, BENCHTIME=2s)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
+
+setup: ## install what the tests need: linter, Debian packages (Chromium, Node.js), npm packages
+	@scripts/setup.sh all
+
+clean: ## remove what was built
+	rm -rf bin

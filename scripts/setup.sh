@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Installs what the checks need and is not there yet: setup.sh lint | system | npm | all
+# Safe to run again: what is there already is left alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+LINT_VERSION=2.15.0
+
+lint() {
+  if scripts/golangci-lint.sh version 2>/dev/null | grep -F "version $LINT_VERSION " >/dev/null; then return; fi
+  echo "installing golangci-lint $LINT_VERSION (some minutes, once)"
+  go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$LINT_VERSION"
+}
+
+# system installs Debian's packages: a C compiler for the race detector, Node.js for the browser tests and the official
+# JavaScript libraries that judge ours, Chromium with fonts for the languages of the status page.
+system() {
+  local missing=()
+  command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+  command -v node >/dev/null || missing+=(nodejs)
+  command -v npm >/dev/null || missing+=(npm)
+  command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core fonts-noto-core)
+  if [ ${#missing[@]} -eq 0 ]; then return; fi
+  if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
+    echo "missing: ${missing[*]}; install them, or run this as root on Debian" >&2
+    return 1
+  fi
+  echo "installing ${missing[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# npm_packages installs each test folder's packages from its lock file, unless that was done for this lock already.
+npm_packages() {
+  local lock dir
+  while IFS= read -r lock; do
+    dir=$(dirname "$lock")
+    if cmp -s "$lock" "$dir/node_modules/.installed-lock"; then continue; fi
+    echo "installing npm packages of $dir"
+    (cd "$dir" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
+    cp "$lock" "$dir/node_modules/.installed-lock"
+  done < <(git ls-files '*package-lock.json')
+}
+
+case "${1:-all}" in
+  lint) lint ;;
+  system) system ;;
+  npm) npm_packages ;;
+  all) lint; system; npm_packages ;;
+  *) echo "usage: $0 lint|system|npm|all" >&2; exit 2 ;;
+esac
