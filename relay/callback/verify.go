@@ -71,8 +71,8 @@ func (v *Verifier) Read(r *http.Request) (Message, error) {
 // Verify checks the headers and signature of a callback over the raw bytes of its body, in constant time.
 func (v *Verifier) Verify(h http.Header, body []byte) (Message, error) {
 	id, timestamp, signatures := h.Get(HeaderID), h.Get(HeaderTimestamp), h.Get(HeaderSignature)
-	for name, value := range map[string]string{HeaderID: id, HeaderTimestamp: timestamp, HeaderSignature: signatures} {
-		if value == "" {
+	for _, name := range []string{HeaderID, HeaderTimestamp, HeaderSignature} {
+		if h.Get(name) == "" {
 			return Message{}, fmt.Errorf("%w: %s", ErrHeaders, name)
 		}
 	}
