@@ -6,8 +6,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/dollr-relay/dollr-relay/internal/secret"
 	"github.com/shopspring/decimal"
+
+	"github.com/dollr-relay/dollr-relay/internal/secret"
 )
 
 // Bounded endpoint words beside the operations'.
