@@ -1,0 +1,154 @@
+package realtime
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+)
+
+// The names of events (§2.4).
+const (
+	eventJoin      = "phx_join"
+	eventLeave     = "phx_leave"
+	eventReply     = "phx_reply"
+	eventClose     = "phx_close"
+	eventError     = "phx_error"
+	eventHeartbeat = "heartbeat"
+	eventToken     = "access_token"
+	eventSystem    = "system"
+	eventChanges   = "postgres_changes"
+
+	topicPhoenix = "phoenix" // heartbeats
+)
+
+// extensionChanges marks a `system` message about the database subscription.
+const extensionChanges = "postgres_changes"
+
+var errPayload = errors.New("realtime: malformed payload")
+
+// bindingRequest is the one subscription of each channel. `filter` and `table` are never null or empty, which would mean
+// an error or the whole table (§3.1, C5).
+type bindingRequest struct {
+	Event  string `json:"event"`
+	Schema string `json:"schema"`
+	Table  string `json:"table"`
+	Filter string `json:"filter"`
+}
+
+func (t Target) binding() bindingRequest {
+	return bindingRequest{Event: "*", Schema: Schema, Table: Table, Filter: t.Filter()}
+}
+
+// joinPayload is phx_join's payload, key for key what the official client sends (§3.1).
+type joinPayload struct {
+	Config struct {
+		Broadcast struct {
+			Ack  bool `json:"ack"`
+			Self bool `json:"self"`
+		} `json:"broadcast"`
+		Presence struct {
+			Key     string `json:"key"`
+			Enabled bool   `json:"enabled"`
+		} `json:"presence"`
+		Changes []bindingRequest `json:"postgres_changes"`
+		Private bool             `json:"private"`
+	} `json:"config"`
+	AccessToken string `json:"access_token"`
+}
+
+func newJoinPayload(t Target, token string) joinPayload {
+	p := joinPayload{AccessToken: token}
+	p.Config.Changes = []bindingRequest{t.binding()}
+	return p
+}
+
+// reply is phx_reply: the answer to a join, a leave or a heartbeat.
+type reply struct {
+	ok     bool
+	reason string         // of an error, verbatim
+	echoes []bindingReply // of a join
+}
+
+type bindingReply struct {
+	bindingRequest
+	ID *int64 `json:"id"`
+}
+
+func decodeReply(payload json.RawMessage) (reply, error) {
+	var p struct {
+		Status   string          `json:"status"`
+		Response json.RawMessage `json:"response"`
+	}
+	if json.Unmarshal(payload, &p) != nil || p.Status == "" {
+		return reply{}, errPayload
+	}
+	r := reply{ok: p.Status == "ok"}
+	// Both are optional, and an odd shape counts as absent: no echo fails the join, no reason is an unknown one.
+	var response struct {
+		Reason  json.RawMessage `json:"reason"`
+		Changes json.RawMessage `json:"postgres_changes"`
+	}
+	_ = json.Unmarshal(p.Response, &response)
+	_ = json.Unmarshal(response.Reason, &r.reason)
+	if json.Unmarshal(response.Changes, &r.echoes) != nil {
+		r.echoes = nil
+	}
+	return r, nil
+}
+
+// bindingID checks the echo of a join positionally (§3.2, C8) and returns the id that changes will carry.
+func (r reply) bindingID(want bindingRequest) (int64, bool) {
+	if len(r.echoes) == 0 || r.echoes[0].bindingRequest != want || r.echoes[0].ID == nil {
+		return 0, false
+	}
+	return *r.echoes[0].ID, true
+}
+
+// system is a `system` message (§3.3, §6).
+type system struct {
+	Channel   string `json:"channel"`
+	Extension string `json:"extension"`
+	Message   string `json:"message"`
+	Status    string `json:"status"`
+}
+
+func decodeSystem(payload json.RawMessage) (system, error) {
+	var s system
+	if json.Unmarshal(payload, &s) != nil || s.Status == "" {
+		return system{}, errPayload
+	}
+	return s, nil
+}
+
+// change is what the Feed reads of a postgres_changes payload (§4). Other columns are not looked at, so no number is ever rounded.
+type change struct {
+	ids         []int64
+	kind        string // INSERT, UPDATE, DELETE
+	referenceID string
+	status      string
+}
+
+func decodeChange(payload json.RawMessage) (change, error) {
+	var p struct {
+		IDs  []json.RawMessage `json:"ids"`
+		Data *struct {
+			Type   string                     `json:"type"`
+			Errors json.RawMessage            `json:"errors"`
+			Record map[string]json.RawMessage `json:"record"`
+		} `json:"data"`
+	}
+	if json.Unmarshal(payload, &p) != nil || p.Data == nil {
+		return change{}, errPayload
+	}
+	c := change{kind: p.Data.Type}
+	for _, raw := range p.IDs {
+		if id, err := strconv.ParseInt(string(raw), 10, 64); err == nil { // only numbers count, as in the official client
+			c.ids = append(c.ids, id)
+		}
+	}
+	_ = json.Unmarshal(p.Data.Record["reference_id"], &c.referenceID)
+	if len(p.Data.Errors) == 0 || string(p.Data.Errors) == "null" || string(p.Data.Errors) == "[]" {
+		_ = json.Unmarshal(p.Data.Record["status"], &c.status) // a cut record is a reason to ask, not a status (C15)
+	}
+	return c, nil
+}
