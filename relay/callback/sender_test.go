@@ -64,7 +64,7 @@ func TestSender_wakesAtOnce(t *testing.T) {
 func TestSender_retriesOnScheduleWithTheSameBytesAndAFreshSignature(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(b *bed) {
-		backend := b.backend("shop.example", func(n int, w http.ResponseWriter, r *http.Request) {
+		backend := b.backend("shop.example", func(n int, w http.ResponseWriter, _ *http.Request) {
 			if n <= 3 {
 				w.WriteHeader(http.StatusInternalServerError)
 			}
@@ -233,7 +233,7 @@ func TestSender_answers(t *testing.T) {
 func TestSender_keepsAPaymentsCallbacksInOrder(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(b *bed) {
-		backend := b.backend("shop.example", func(n int, w http.ResponseWriter, r *http.Request) {
+		backend := b.backend("shop.example", func(n int, w http.ResponseWriter, _ *http.Request) {
 			if n <= 4 { // the first waits for its fifth try, half an hour later
 				w.WriteHeader(http.StatusBadGateway)
 			}
