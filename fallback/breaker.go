@@ -59,7 +59,7 @@ func (e *OpenError) Error() string {
 }
 
 // Is makes it match [ErrOpen].
-func (e *OpenError) Is(target error) bool { return target == ErrOpen } //nolint:errorlint // the sentinel itself
+func (e *OpenError) Is(target error) bool { return target == ErrOpen }
 
 // Counts is the table of what a breaker takes for a failure of the other side. Errors that know
 // (those of internal/dollr) decide themselves; of others everything counts but the end of the caller's context and

@@ -10,10 +10,10 @@ import (
 	"github.com/dollr-relay/dollr-relay/internal/dollr"
 )
 
-// fairShare: one question in so many goes to the payment that is most overdue, whatever its urgency, so that
-// nobody starves. The budget in internal/dollr has the same rule; both are needed, since what is not taken out
-// here never stands in the queue there.
-const fairShare = 8
+// fairShare: after so many questions that went to somebody more urgent, the next one is about the payment that is most
+// overdue, so that nobody starves. The budget in internal/dollr has the same rule; both are needed, since what is
+// not taken out here never stands in the queue there.
+const fairShare = 7
 
 // PollerOptions tune a [Poller]. The zero value is ready for production.
 type PollerOptions struct {
@@ -40,8 +40,8 @@ type Poller struct {
 	waiting dueHeap                      // not due yet
 	ready   [dollr.UrgentOld + 1]dueHeap // due, by urgency
 	busy    int                          // questions being put
-	turns   uint64
-	next    time.Time // when Run looks again by itself
+	passed  int                          // questions for which the most overdue payment stood back
+	next    time.Time                    // when Run looks again by itself
 }
 
 // item is one payment on the schedule.
@@ -177,23 +177,27 @@ func (p *Poller) pop() (i *item, via string, u dollr.Urgency) {
 
 // mostUrgentLocked chooses among what is due, or returns nil if nothing is.
 func (p *Poller) mostUrgentLocked() *item {
-	fair := p.turns%fairShare == fairShare-1
-	var next *item
+	var urgent, longest *item
 	for u := range p.ready {
 		if len(p.ready[u]) == 0 {
 			continue
 		}
-		if first := p.ready[u][0]; next == nil || first.due.Before(next.due) {
-			next = first
+		first := p.ready[u][0]
+		if urgent == nil {
+			urgent = first
 		}
-		if !fair {
-			break
+		if longest == nil || first.due.Before(longest.due) {
+			longest = first
 		}
 	}
-	if next != nil {
-		p.turns++
+	if urgent == longest {
+		return urgent
 	}
-	return next
+	if p.passed++; p.passed <= fairShare {
+		return urgent
+	}
+	p.passed = 0
+	return longest
 }
 
 // pause is how long Run has nothing to do unless it is woken. What is due needs no look: it waits for a worker, and a

@@ -102,7 +102,10 @@ func (c Cadence) Next(f Facts, now time.Time, jitter float64) (due time.Time, vi
 
 // hinted reports whether the 60 s of an unconfirmed terminal hint are still running.
 func hinted(f Facts, now time.Time) bool {
-	return !f.HintedAt.IsZero() && now.Before(f.HintedAt.Add(hintFor)) && !(f.Final && f.Succeeded)
+	if f.Final && f.Succeeded {
+		return false
+	}
+	return !f.HintedAt.IsZero() && now.Before(f.HintedAt.Add(hintFor))
 }
 
 func (c Cadence) nextOpen(f Facts, now time.Time, jitter float64) (due time.Time, via string, u dollr.Urgency) {

@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-// fairShare is the share of turns, one in so many, that goes to whoever has waited longest, whatever its urgency.
-// All other turns are strictly by urgency. So the least urgent call is never more than fairShare times its place in
-// the order of arrival away, and the most urgent one is delayed by at most one turn.
-const fairShare = 8
+// fairShare: after so many turns that went to somebody more urgent, the next one goes to whoever has waited longest.
+// All other turns are strictly by urgency. So nobody starves, and the most urgent call loses at most one turn in eight.
+const fairShare = 7
 
 // budget lets calls leave one by one: the most urgent first, as fast as its pace allows. It needs no goroutine: calls
 // that wait are let go by those that arrive and by one timer, which is only set while somebody waits.
@@ -20,7 +19,7 @@ type budget struct {
 	queues  [UrgentOld + 2]list.List // of *waiter, by urgency, tokens first; each in order of arrival
 	waiting int
 	arrived uint64
-	turns   uint64
+	passed  int // turns for which the longest waiting one stood back
 	timer   *time.Timer
 }
 
@@ -127,23 +126,28 @@ func (b *budget) wakeAfterLocked(pause time.Duration) {
 
 // nextLocked chooses whose turn it is. Somebody must be waiting.
 func (b *budget) nextLocked() *waiter {
-	b.turns++
-	fair := b.turns%fairShare == 0
-	var next *waiter
+	var urgent, longest *waiter
 	for i := range b.queues {
 		front := b.queues[i].Front()
 		if front == nil {
 			continue
 		}
 		w, _ := front.Value.(*waiter)
-		if !fair {
-			return w
+		if urgent == nil {
+			urgent = w
 		}
-		if next == nil || w.number < next.number {
-			next = w
+		if longest == nil || w.number < longest.number {
+			longest = w
 		}
 	}
-	return next
+	if urgent == longest {
+		return urgent
+	}
+	if b.passed++; b.passed <= fairShare {
+		return urgent
+	}
+	b.passed = 0
+	return longest
 }
 
 // pushLocked queues w behind those of its urgency that came before it. A raised one keeps its time of arrival.

@@ -73,7 +73,7 @@ func New(opts Options) (*Client, error) {
 		errs = append(errs, errors.New("ClientSecret is required"))
 	}
 	if !(opts.Rate > 0) || math.IsInf(opts.Rate, 0) {
-		errs = append(errs, errors.New("Rate must be a number above zero"))
+		errs = append(errs, errors.New("the rate (Rate) must be a number above zero"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("dollr: %w", err)
@@ -134,8 +134,14 @@ func withoutRedirects(given *http.Client) *http.Client {
 	return &c
 }
 
-// CheckCredentials asks Dollr for a fresh token with the configured credentials and keeps it.
-func (c *Client) CheckCredentials(ctx context.Context) error { return c.tokens.refresh(ctx) }
+// CheckCredentials asks Dollr for a fresh token with the configured credentials, and nothing else.
+func (c *Client) CheckCredentials(ctx context.Context) error {
+	token, life, err := c.fetchToken(ctx)
+	if err == nil {
+		c.tokens.keep(token, life)
+	}
+	return err
+}
 
 // Held is how long a 429 still holds every call back; 0 when nothing is held.
 func (c *Client) Held() time.Duration { return c.budget.held() }

@@ -47,19 +47,19 @@ type request struct {
 // exchange sends r once and returns the body of a 2xx answer, observed, paced and with its secrets kept out of the error.
 func (c *Client) exchange(ctx context.Context, r request) ([]byte, *Error) {
 	start := time.Now()
-	resp, body, err := c.send(ctx, r)
+	a, err := c.send(ctx, r)
 	var failure *Error
 	switch {
 	case err != nil && ctx.Err() != nil:
 		failure = stopped(ctx, r.endpoint)
 	case err != nil:
 		failure = &Error{Endpoint: r.endpoint, Detail: c.scrub(r, err.Error()), reason: ReasonUnreachable, cause: withoutURL(err)}
-	case len(body) > maxBody:
+	case len(a.body) > maxBody:
 		failure = unreadable(r.endpoint, "answer over 1 MiB")
-	case resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated:
-		failure = fromCode(r.endpoint, resp.StatusCode)
-		failure.retryAfter = retryAfter(resp.Header, c.opts.Now())
-		if detail := errorDetail(body); detail != "" {
+	case a.code != http.StatusOK && a.code != http.StatusCreated:
+		failure = fromCode(r.endpoint, a.code)
+		failure.retryAfter = retryAfter(a.header, c.opts.Now())
+		if detail := errorDetail(a.body); detail != "" {
 			failure.Detail = c.scrub(r, detail)
 		}
 	}
@@ -68,7 +68,7 @@ func (c *Client) exchange(ctx context.Context, r request) ([]byte, *Error) {
 	if failure != nil {
 		return nil, failure
 	}
-	return body, nil
+	return a.body, nil
 }
 
 // pace tells the budget what the answer means for all other calls.
@@ -84,8 +84,15 @@ func (c *Client) pace(ctx context.Context, r request, failure *Error) {
 	}
 }
 
-// send makes the HTTP request within the time-outs and reads at most one byte more than maxBody.
-func (c *Client) send(ctx context.Context, r request) (*http.Response, []byte, error) {
+// answer is an HTTP answer that was read to its end, or to one byte more than maxBody.
+type answer struct {
+	code   int
+	header http.Header
+	body   []byte
+}
+
+// send makes the HTTP request within the time-outs and reads the answer.
+func (c *Client) send(ctx context.Context, r request) (answer, error) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	defer time.AfterFunc(answerWithin, func() { giveUp(errTooSlow) }).Stop()
@@ -94,19 +101,19 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, []byte, e
 
 	req, err := c.newRequest(ctx, r)
 	if err != nil {
-		return nil, nil, err
+		return answer{}, err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, nil, causeOf(ctx, err)
+		return answer{}, causeOf(ctx, err)
 	}
 	headers.Stop()
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
-		return nil, nil, causeOf(ctx, fmt.Errorf("read answer: %w", err))
+		return answer{}, causeOf(ctx, fmt.Errorf("read answer: %w", err))
 	}
-	return resp, body, nil
+	return answer{code: resp.StatusCode, header: resp.Header, body: body}, nil
 }
 
 func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, error) {
@@ -145,8 +152,7 @@ func causeOf(ctx context.Context, err error) error {
 
 // withoutURL drops the URL, which net/http puts into its errors with the whole query.
 func withoutURL(err error) error {
-	var ue *url.Error
-	if errors.As(err, &ue) {
+	if ue, ok := errors.AsType[*url.Error](err); ok {
 		return ue.Err
 	}
 	return err

@@ -85,11 +85,9 @@ func (s *tokens) lead(ctx context.Context, f *flight) error {
 	token, life, err := s.fetch(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
-	switch {
+	switch now := time.Now(); {
 	case err == nil:
-		s.token, s.expires = token, now.Add(life)
-		s.refreshAt = s.expires.Add(-min(refreshBefore, life/2))
+		s.keepLocked(token, life)
 	case now.Before(s.expires):
 		s.refreshAt = now.Add(probeEvery)
 		err = nil
@@ -100,11 +98,23 @@ func (s *tokens) lead(ctx context.Context, f *flight) error {
 	return err
 }
 
+// keep makes token the one to use.
+func (s *tokens) keep(token secret.Value, life time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keepLocked(token, life)
+}
+
+func (s *tokens) keepLocked(token secret.Value, life time.Duration) {
+	s.token, s.expires = token, time.Now().Add(life)
+	s.refreshAt = s.expires.Add(-min(refreshBefore, life/2))
+}
+
 // reject drops a token that Dollr no longer accepts. A newer one stays.
 func (s *tokens) reject(token secret.Value) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.token == token {
+	if s.token.Equal(token.Reveal()) {
 		s.token, s.expires = secret.Value{}, time.Time{}
 	}
 }

@@ -2,6 +2,7 @@ package dollrtest
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strconv"
 )
@@ -47,9 +48,7 @@ func (a answer) write(w http.ResponseWriter) {
 		}
 		w.Header().Set("Content-Type", "application/json")
 	}
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), a.header)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(a.code)
 	_, _ = w.Write(body)

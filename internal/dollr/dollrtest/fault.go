@@ -39,7 +39,7 @@ type Fault struct {
 	Times       int           `json:"times,omitempty"`        // how many requests; 0 until [Server.ClearFaults]
 	Code        int           `json:"code,omitempty"`
 	RetryAfter  string        `json:"retry_after,omitempty"` // sent as it is
-	Delay       time.Duration `json:"delay,omitempty"`       // nanoseconds in JSON
+	Delay       time.Duration `json:"delay,omitempty"`       // before whatever happens; nanoseconds in JSON
 	Location    string        `json:"location,omitempty"`
 	Body        string        `json:"body,omitempty"`
 }
@@ -98,16 +98,10 @@ func (s *Server) nextFault(name string, r *http.Request) (Fault, bool) {
 
 // before does what happens before an answer. It reports whether there will be one.
 func (f Fault) before(ctx context.Context) bool {
-	switch f.Kind {
-	case FaultDrop:
-		return false
-	case FaultHang:
+	if f.Kind == FaultHang {
 		<-ctx.Done()
-		return false
-	case FaultSlow:
-		sleep(ctx, f.Delay)
 	}
-	return true
+	return sleep(ctx, f.Delay) && f.Kind != FaultDrop
 }
 
 // answers reports whether the fault replaces the answer, whatever it would have been.

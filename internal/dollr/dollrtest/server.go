@@ -1,8 +1,10 @@
 package dollrtest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"io"
 	"net/http"
 	"slices"
 	"sync"
@@ -33,7 +35,8 @@ type Options struct {
 const (
 	ClientID     = "client_sandbox"
 	ClientSecret = "sandbox-client-secret"
-	JWTSecret    = "sandbox-jwt-secret-with-at-least-32-characters"
+	//nolint:gosec // not a secret: everybody knows it
+	JWTSecret = "sandbox-jwt-secret-with-at-least-32-characters"
 )
 
 // Endpoints, as in [Request] and [Fault].
@@ -99,7 +102,7 @@ func New(opts Options) *Server {
 		s.handle("GET /v1/status/"+operation+"/{reference_id}", operation, s.authorized(s.execution(operation)))
 	}
 	s.handle("GET /v1/status/source", Source, s.authorized(s.source))
-	s.handle("/", "", func(http.ResponseWriter, *http.Request) answer { return problem(http.StatusNotFound, "Not Found") })
+	s.handle("/", "", func(*http.Request) answer { return problem(http.StatusNotFound, "Not Found") })
 	return s
 }
 
@@ -107,12 +110,18 @@ func New(opts Options) *Server {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
 // endpoint answers one kind of request.
-type endpoint func(w http.ResponseWriter, r *http.Request) answer
+type endpoint func(r *http.Request) answer
 
 // handle mounts an endpoint behind the log, the faults and the rate limit.
 func (s *Server) handle(pattern, name string, serve endpoint) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		number := s.note(Request{At: s.opts.Now(), Endpoint: name, Path: r.URL.RequestURI()})
+		// Read to its end before anything else: until then net/http does not notice that the client has gone.
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		fault, faulty := s.nextFault(name, r)
 		if faulty && !fault.before(r.Context()) {
 			panic(http.ErrAbortHandler) // the connection ends without an answer
@@ -124,7 +133,7 @@ func (s *Server) handle(pattern, name string, serve endpoint) {
 		case s.limit != nil && !s.limit.Allow():
 			a = tooMany("1")
 		default:
-			a = serve(w, r)
+			a = serve(r)
 		}
 		if faulty {
 			a = fault.twist(a)
@@ -185,12 +194,14 @@ func matches(pattern, name string) bool {
 	return pattern == "" || pattern == name || pattern == AnyStatus && name != "" && name != Token && name != RealtimeKey
 }
 
-// sleep waits for d or the end of ctx.
-func sleep(ctx context.Context, d time.Duration) {
+// sleep waits for d. It reports false if ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
+		return false
 	case <-timer.C:
+		return ctx.Err() == nil
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ type Running struct {
 	*Server
 	URL    string
 	client *http.Client
+	opened *atomic.Int64
 }
 
 // Start serves a new stand-in over net.Pipe until the test ends. Use it inside of a synctest bubble, where a loopback
@@ -41,7 +43,12 @@ func Listen(tb testing.TB, opts Options) *Running {
 
 func serve(tb testing.TB, s *Server, l net.Listener, url string, transport *http.Transport) *Running {
 	tb.Helper()
-	server := &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
+	opened := &atomic.Int64{}
+	server := &http.Server{Handler: s, ReadHeaderTimeout: time.Minute, ConnState: func(_ net.Conn, to http.ConnState) {
+		if to == http.StateNew {
+			opened.Add(1)
+		}
+	}}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	tb.Cleanup(func() {
@@ -51,8 +58,11 @@ func serve(tb testing.TB, s *Server, l net.Listener, url string, transport *http
 			tb.Errorf("dollrtest: serve: %v", err)
 		}
 	})
-	return &Running{Server: s, URL: url, client: &http.Client{Transport: transport}}
+	return &Running{Server: s, URL: url, client: &http.Client{Transport: transport}, opened: opened}
 }
+
+// Connections is how many were opened so far.
+func (r *Running) Connections() int { return int(r.opened.Load()) }
 
 // Client returns an HTTP client that reaches the stand-in.
 func (r *Running) Client() *http.Client { return r.client }
