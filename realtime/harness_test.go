@@ -3,6 +3,7 @@ package realtime_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -210,4 +211,8 @@ func (r *rig) live() {
 
 func row(status string) realtimetest.Row {
 	return realtimetest.Row{"reference_id": reference, "status": status}
+}
+
+func jsonLog(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

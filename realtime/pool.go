@@ -266,6 +266,7 @@ func (l *loop) sendFrame(fw *follower, e doSend, now time.Time) {
 	if e.event == eventJoin {
 		s.legs[topic] = fw
 		s.joins++
+		l.schedule(s, now)
 		if hook := l.opts.Hooks.Join; hook != nil {
 			hook()
 		}

@@ -69,8 +69,7 @@ type (
 func step(c channel, event any, now time.Time, random func() float64) (channel, []any) {
 	s := stepper{channel: c, now: now, random: random}
 	switch e := event.(type) {
-	case evTick:
-		s.tick()
+	case evTick: // only time has passed
 	case evKey:
 		s.takeKey(e)
 	case evNoKey:
@@ -97,6 +96,7 @@ func step(c channel, event any, now time.Time, random func() float64) (channel, 
 		s.leave(s.spare)
 		return channel{target: c.target}, s.effects
 	}
+	s.pass()
 	s.settle()
 	return s.channel, s.effects
 }
@@ -133,7 +133,8 @@ func (s *stepper) settle() {
 	}
 }
 
-func (s *stepper) tick() {
+// pass ends what was due by now.
+func (s *stepper) pass() {
 	if s.reported == 0 && s.passed(s.reportBy) {
 		s.lost("unconfirmed")
 	}
@@ -168,10 +169,10 @@ func (s *stepper) push(l *leg) {
 	if l.phase < joined || l.token == s.key.token || !s.key.usable(s.now) {
 		return
 	}
-	s.carry(l)
-	if l.phase == live {
-		l.freshBy = s.now.Add(freshWithin)
+	if l.phase == live { // in any case before the old key ends
+		l.freshBy = s.now.Add(min(freshWithin, max(time.Second, l.endsAt.Sub(s.now)/2)))
 	}
+	s.carry(l)
 	s.do(doSend{socket: l.socket, joinRef: l.ref, event: eventToken, payload: map[string]string{"access_token": s.key.token.Reveal()}})
 }
 

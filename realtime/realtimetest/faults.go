@@ -1,6 +1,10 @@
 package realtimetest
 
-import "github.com/coder/websocket"
+import (
+	"encoding/json"
+
+	"github.com/coder/websocket"
+)
 
 // Faults are switches for what the real service is known to do. The zero value is a healthy service.
 type Faults struct {
@@ -15,6 +19,9 @@ type Faults struct {
 	MuteJoins      bool `json:"mute_joins"`
 	MuteSystem     bool `json:"mute_system"`
 	MuteHeartbeats bool `json:"mute_heartbeats"`
+	// WrongEcho and EmptyEcho accept joins with bindings that are not the requested ones, or with none.
+	WrongEcho bool `json:"wrong_echo"`
+	EmptyEcho bool `json:"empty_echo"`
 	// SystemError replaces every confirmation; the channel stays joined.
 	SystemError string `json:"system_error"`
 	// Deaf keeps sockets open and answers nothing at all.
@@ -35,6 +42,16 @@ func (s *Server) Faults() Faults {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.faults
+}
+
+func (f Faults) echo(honest []json.RawMessage) []json.RawMessage {
+	switch {
+	case f.EmptyEcho:
+		return []json.RawMessage{}
+	case f.WrongEcho:
+		return []json.RawMessage{json.RawMessage(`{"event":"*","schema":"public","table":"another","filter":"x=eq.1","id":1}`)}
+	}
+	return honest
 }
 
 // SetFaults replaces all switches at once.

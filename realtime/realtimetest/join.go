@@ -88,7 +88,7 @@ func (c *conn) join(ctx context.Context, m message) {
 	var echo []json.RawMessage
 	ch.bindings, echo = parseBindings(p.Config.Changes)
 	c.channels[m.topic] = ch
-	c.send(m.reply("ok", object{"postgres_changes": echo}))
+	c.send(m.reply("ok", object{"postgres_changes": c.srv.Faults().echo(echo)}))
 	if len(ch.bindings) > 0 {
 		c.confirmAfter(ch, c.srv.opts.SystemDelay)
 	}
