@@ -62,7 +62,7 @@ func (p *pool) nextTry(now time.Time) time.Time {
 // shard lowers the number of channels a socket gets to what this one has shown to bear.
 func (p *pool) shard(number int) {
 	if s, ok := p.sockets[number]; ok {
-		p.limit = max(1, min(p.limit, len(s.legs)-1))
+		p.limit = max(1, min(p.limit, len(s.legs)-s.joins))
 	}
 }
 
