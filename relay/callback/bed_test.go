@@ -104,6 +104,19 @@ func (m *memory) count(s callback.State) int {
 	return n
 }
 
+// dueBefore tells how many callbacks wait that were due before that time.
+func (m *memory) dueBefore(t time.Time) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, r := range m.rows {
+		if r.state == callback.Pending && r.claimableAt().Before(t) {
+			n++
+		}
+	}
+	return n
+}
+
 // received is one request that a backend saw.
 type received struct {
 	id, body, timestamp, signature string

@@ -47,14 +47,8 @@ func TestBreaker_waitingUsesUpNoAttemptAndRecoveryIsPaced(t *testing.T) {
 		if most := 2*8 + 3600/10 + 1; probes < 300 || probes > most {
 			t.Errorf("the failing backend saw %d requests in an hour, want 300 to %d", probes, most)
 		}
-		due := 0
-		for _, r := range b.box.rows {
-			if r.due.Before(time.Now().Add(-time.Minute)) {
-				due++
-			}
-		}
-		if due > 0 {
-			t.Errorf("%d callbacks stayed due for over a minute, want their due times moved", due)
+		if n := b.box.dueBefore(time.Now().Add(-time.Minute)); n > 0 {
+			t.Errorf("%d callbacks stayed due for over a minute, want their due times moved", n)
 		}
 
 		up.Store(true)
@@ -107,17 +101,15 @@ func TestBreaker_openForOverAWeekEndsAsDead(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(b *bed) {
 		b.backend("shop.example", code(503))
-		const callbacks = 20
+		const callbacks = 600 // more than there are probes in an hour
+		queued := time.Now().Add(time.Hour - callback.MaxAge)
 		for i := range callbacks {
-			b.queue(fmt.Sprint("cb_", i), fmt.Sprint("pay_", i), shop)
+			if err := b.box.Queue(t.Context(), fmt.Sprint("cb_", i), fmt.Sprint("pay_", i), shop, []byte(`{}`), queued); err != nil {
+				t.Fatal(err)
+			}
 		}
-		opts := b.options()
-		opts.Schedule = callback.DefaultSchedule()
-		for i := range opts.Schedule {
-			opts.Schedule[i] = 48 * time.Hour
-		}
-		_, stop := b.run(b.box, opts)
-		time.Sleep(callback.MaxAge - time.Minute)
+		_, stop := b.run(b.box, b.options())
+		time.Sleep(59 * time.Minute)
 		synctest.Wait()
 		if n := b.box.count(callback.Pending); n != callbacks {
 			t.Errorf("%d callbacks are pending just before seven days have passed, want all %d", n, callbacks)
