@@ -1,0 +1,172 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/dollr-relay/dollr-relay/fallback"
+	"github.com/dollr-relay/dollr-relay/internal/dollr"
+	"github.com/dollr-relay/dollr-relay/realtime"
+	"github.com/dollr-relay/dollr-relay/relay"
+	"github.com/dollr-relay/dollr-relay/relay/api"
+)
+
+// asker lets the relay ask through fallback's Asker.
+type asker struct {
+	*fallback.Asker[relay.Payment]
+}
+
+func newAsker(client *dollr.Client, a *App) *asker {
+	settle := func(ctx context.Context, q fallback.Question, s dollr.Status, err error) (relay.Payment, error) {
+		return a.relay.Observe(ctx, q.ID, observation(q, s, err))
+	}
+	return &asker{fallback.NewAsker(client, settle, fallback.AskerOptions{
+		OnChange: func(_, to fallback.State) {
+			a.metrics.breaker("status", to)
+			a.relay.SetDollrDown(to != fallback.Closed)
+		},
+	})}
+}
+
+// observation is what a question brought, in the judge's terms.
+func observation(q fallback.Question, s dollr.Status, err error) relay.Observation {
+	via := relay.Via(q.Via)
+	if err != nil {
+		return relay.Silence{Via: via, Reason: reason(err)}
+	}
+	return relay.Truth{Via: via, Status: s.Word, Amounts: relay.Amounts{
+		PayerAmount: s.Amounts["payer_amount"], PayerCurrency: s.Amounts["payer_currency"],
+		PayeeAmount: s.Amounts["payee_amount"], PayeeCurrency: s.Amounts["payee_currency"],
+		TotalAmount: s.Amounts["total_amount"], Currency: s.Amounts["currency"],
+	}}
+}
+
+// reason is the contract's word for why a question brought no truth.
+func reason(err error) string {
+	var known *dollr.Error
+	if errors.As(err, &known) && known.Reason() != "" {
+		return known.Reason()
+	}
+	return dollr.ReasonUnreachable
+}
+
+// Ask implements [relay.Asker].
+func (a *asker) Ask(ctx context.Context, q relay.Question) (relay.Payment, bool, error) {
+	answer := a.Asker.Ask(ctx, question(q))
+	return answer.Value, answer.Joined, askError(answer.Err)
+}
+
+// AskAgain implements [relay.Asker].
+func (a *asker) AskAgain(q relay.Question) { a.Asker.AskAgain(question(q)) }
+
+func question(q relay.Question) fallback.Question {
+	return fallback.Question{
+		ID: q.Payment.ID, Via: string(q.Via), Urgency: dollr.Urgency(q.Urgency),
+		Subject: dollr.Subject{
+			Operation: string(q.Payment.Operation), ReferenceID: q.Payment.ReferenceID,
+			SourceType: q.Payment.SourceType, SourceID: q.Payment.SourceID,
+		},
+	}
+}
+
+// askError says in the relay's terms what Dollr, or the breaker before it, had against a question.
+// An error of the relay's own database stays what it is.
+func askError(err error) error {
+	var (
+		open  *fallback.OpenError
+		known *dollr.Error
+	)
+	switch {
+	case errors.As(err, &open):
+		return &relay.AskError{Reason: dollr.ReasonUnreachable, RetryAfter: open.RetryAfter, Err: err}
+	case errors.As(err, &known) && known.Reason() != "":
+		return &relay.AskError{Reason: known.Reason(), RetryAfter: known.RetryAfter(), Err: err}
+	}
+	return err
+}
+
+// schedule lets the relay plan questions on fallback's Poller.
+type schedule struct {
+	poller  *fallback.Poller
+	cadence fallback.Cadence
+	now     func() time.Time
+}
+
+// Plan implements [relay.Schedule].
+func (s *schedule) Plan(id string, f relay.Facts) bool {
+	due, via, urgency, ok := s.cadence.Next(fallback.Facts(f), s.now(), rand.Float64()) //nolint:gosec // spreads load, guards nothing
+	if ok {
+		s.poller.Set(id, due, via, urgency)
+	}
+	return ok
+}
+
+// Forget implements [relay.Schedule].
+func (s *schedule) Forget(id string) { s.poller.Remove(id) }
+
+// feed lets the relay follow payments on realtime's Feed.
+type feed struct{ feed *realtime.Feed }
+
+// Follow implements [relay.Feed].
+func (f feed) Follow(p relay.Payment) {
+	f.feed.Follow(realtime.Target{ID: p.ID, SessionID: p.SessionID, SourceType: p.SourceType, ReferenceID: p.ReferenceID})
+}
+
+// Unfollow implements [relay.Feed].
+func (f feed) Unfollow(id string) { f.feed.Unfollow(id) }
+
+// Rejoin implements [relay.Feed].
+func (f feed) Rejoin(id string) { f.feed.Rejoin(id, "missed") }
+
+// keyMinter mints realtime keys for the feed, pages and backends, behind a breaker of its own:
+// trouble with keys must not stop the questions.
+type keyMinter struct {
+	client  *dollr.Client
+	breaker *fallback.Breaker
+	config  Config
+}
+
+func newKeyMinter(client *dollr.Client, config Config, m *metrics) *keyMinter {
+	return &keyMinter{
+		client: client, config: config,
+		breaker: fallback.NewBreaker(func(_, to fallback.State) { m.breaker("realtime_key", to) }),
+	}
+}
+
+// RealtimeKey implements [realtime.Keys].
+func (k *keyMinter) RealtimeKey(ctx context.Context, t realtime.Target) (realtime.Key, error) {
+	key, err := k.mint(ctx, dollr.KeyRequest{SessionID: t.SessionID, SourceType: t.SourceType, ReferenceID: t.ReferenceID}, dollr.UrgentPageKey)
+	return realtime.Key{Token: key.Token, Lifetime: key.ExpiresIn}, err
+}
+
+// MintKey implements [api.KeyMinter].
+func (k *keyMinter) MintKey(ctx context.Context, r api.KeyRequest) (api.RealtimeKey, error) {
+	urgency := dollr.UrgentYoung
+	if r.OpenPage {
+		urgency = dollr.UrgentPageKey
+	}
+	key, err := k.mint(ctx, dollr.KeyRequest{SessionID: r.SessionID, SourceType: r.SourceType, ReferenceID: r.ReferenceID}, urgency)
+	if err != nil {
+		return api.RealtimeKey{}, askError(err)
+	}
+	target := realtime.Target{SessionID: r.SessionID, ReferenceID: r.ReferenceID}
+	return api.RealtimeKey{
+		AccessToken: key.Token.Reveal(), ExpiresIn: int64(key.ExpiresIn.Seconds()),
+		SupabaseURL: k.config.SupabaseURL, AnonKey: k.config.SupabaseAnonKey.Reveal(),
+		Topic: target.Topic(), Schema: realtime.Schema, Table: realtime.Table, Filter: target.Filter(),
+	}, nil
+}
+
+func (k *keyMinter) mint(ctx context.Context, r dollr.KeyRequest, u dollr.Urgency) (key dollr.Key, err error) {
+	err = k.breaker.Do(func() error {
+		key, err = k.client.RealtimeKey(ctx, r, u)
+		return err
+	})
+	if err != nil {
+		return dollr.Key{}, fmt.Errorf("mint realtime key: %w", err)
+	}
+	return key, nil
+}

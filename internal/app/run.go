@@ -1,0 +1,103 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// readHeaderTimeout and idleTimeout cut off clients that open connections and say nothing.
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 32 << 10
+	drainPoll         = 20 * time.Millisecond
+)
+
+// Run runs the relay until ctx ends, then stops it within the grace period: not ready, nothing new,
+// held requests answered, pages closed spread over half of it, callbacks in flight finished. Nil
+// means that it was asked to stop and did.
+func (a *App) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, a.close()) }()
+	if a.feed == nil {
+		a.log.InfoContext(ctx, "SUPABASE_URL is unset: no realtime, polling only")
+	}
+	// The parts outlive the requests that use them: they end when the listeners have drained.
+	group, broken := errgroup.WithContext(context.WithoutCancel(ctx))
+	work, stopWork := context.WithCancel(broken)
+	defer stopWork()
+	sending, stopSending := context.WithCancel(work)
+	defer stopSending()
+
+	group.Go(func() error { return named("asker", a.asker.Run(work)) })
+	group.Go(func() error { return named("poller", a.poller.Run(work)) })
+	group.Go(func() error { return named("relay", a.relay.Run(work)) })
+	group.Go(func() error { return named("callbacks", a.sender.Run(sending)) })
+	if a.feed != nil {
+		group.Go(func() error { return named("realtime", a.feed.Run(work)) })
+	}
+	public := a.httpServer(a.api.Handler())
+	admin := a.httpServer(a.api.Admin(a.metrics.handler()))
+	group.Go(func() error { return serve(public, a.public) })
+	group.Go(func() error { return serve(admin, a.admin) })
+	a.log.InfoContext(ctx, "relay is up", slog.String("listen", a.public.Addr().String()), slog.String("admin", a.admin.Addr().String()))
+
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-broken.Done():
+		}
+		stopSending()
+		a.stopPublic(context.WithoutCancel(ctx), public)
+		stopWork()
+		return admin.Close()
+	})
+	err = group.Wait()
+	a.log.InfoContext(context.WithoutCancel(ctx), "relay has stopped")
+	return err
+}
+
+// stopPublic drains the public listener within the grace period.
+func (a *App) stopPublic(ctx context.Context, public *http.Server) {
+	ctx, cancel := context.WithTimeout(ctx, a.config.ShutdownGrace)
+	defer cancel()
+	a.log.InfoContext(ctx, "stopping", slog.Duration("grace", a.config.ShutdownGrace))
+	a.api.Stop()
+	if err := public.Shutdown(ctx); err != nil {
+		a.log.WarnContext(ctx, "requests cut off at the end of the grace period", slog.Any("err", err))
+		_ = public.Close()
+	}
+	for !a.api.Drained() && ctx.Err() == nil { // Shutdown does not know upgraded connections
+		select {
+		case <-ctx.Done():
+		case <-time.After(drainPoll):
+		}
+	}
+}
+
+func (a *App) httpServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+}
+
+func serve(server *http.Server, listener net.Listener) error {
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
+	}
+	return nil
+}
+
+func named(part string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", part, err)
+	}
+	return nil
+}

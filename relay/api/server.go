@@ -1,0 +1,161 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/dollr-relay/dollr-relay/internal/secret"
+	"github.com/dollr-relay/dollr-relay/relay"
+	"github.com/dollr-relay/dollr-relay/relay/callback"
+	"github.com/dollr-relay/dollr-relay/relay/store"
+)
+
+// Payments is the relay, as far as the API needs it.
+type Payments interface {
+	Register(ctx context.Context, g relay.Registration) (p relay.Payment, created bool, err error)
+	Verify(ctx context.Context, id string, via relay.Via) (relay.Payment, error)
+	Wait(ctx context.Context, id string, since int64) (relay.Payment, error)
+	Link(p relay.Payment) relay.Link
+	OpenPage(ctx context.Context, id string) (*relay.Page, error)
+	ClosePage(page *relay.Page)
+}
+
+// Records is the database, as far as the API reads it.
+type Records interface {
+	Find(ctx context.Context, id string) (relay.Payment, error)
+	List(ctx context.Context, f store.Filter) ([]relay.Payment, int64, error)
+	Events(ctx context.Context, paymentID string) ([]relay.Event, error)
+	Feed(ctx context.Context, after string, limit int) ([]store.FeedEntry, error)
+	Callbacks(ctx context.Context, state callback.State, before int64, limit int) ([]store.Callback, int64, error)
+	Redeliver(ctx context.Context, id string, now time.Time) (store.Callback, error)
+	Ping(ctx context.Context) error
+}
+
+// KeyMinter mints realtime keys with the relay's own credentials.
+type KeyMinter interface {
+	MintKey(ctx context.Context, r KeyRequest) (RealtimeKey, error)
+}
+
+// Options configure a Server. All but Mounts are required; Keys may be nil without Supabase.
+type Options struct {
+	Payments Payments
+	Records  Records
+	Keys     KeyMinter
+	// Reports rings when an outcome was reported, for requests that wait for the event feed.
+	Reports *relay.Bell
+	// Redelivered is told the URL of a callback that is due again.
+	Redelivered func(url string)
+
+	APIKeys        []secret.Value
+	PageSecrets    []secret.Value // the first signs page tokens, all verify
+	PageTokenTTL   time.Duration
+	PublicURL      *url.URL
+	AllowedOrigins []Origin
+	TrustedProxies []netip.Prefix
+	CallbackURLs   []string
+	MaxPages       int
+	// Spread is over how long open pages are closed when the server stops.
+	Spread time.Duration
+
+	Scripts map[string]http.Handler // by name under /v1/: relay.js, relay.mjs, relay.d.ts
+	// Mounts are further handlers by path prefix, such as the demo shop's.
+	Mounts map[string]http.Handler
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// Server is the HTTP surface.
+type Server struct {
+	Options
+
+	public   *echo.Echo
+	tokens   *tokens
+	pages    atomic.Int64
+	stopping chan struct{} // closed when the server begins to stop
+}
+
+// New returns a Server; it listens to nothing by itself.
+func New(opts Options) (*Server, error) {
+	if len(opts.APIKeys) == 0 || len(opts.PageSecrets) == 0 || opts.PublicURL == nil {
+		return nil, errors.New("api: API keys, page secrets and the public URL are required")
+	}
+	s := &Server{
+		Options: opts, tokens: newTokens(opts.PageSecrets, opts.PageTokenTTL, opts.Now),
+		stopping: make(chan struct{}),
+	}
+	s.public = s.routes()
+	return s, nil
+}
+
+// Handler serves merchants and pages.
+func (s *Server) Handler() http.Handler { return s.public }
+
+// Stop makes the server not ready, refuses new work, answers held requests and closes open pages,
+// spread over [Options.Spread]. Call it once, before http.Server.Shutdown, which waits for them.
+func (s *Server) Stop() { close(s.stopping) }
+
+// Drained reports whether all pages are gone.
+func (s *Server) Drained() bool { return s.pages.Load() == 0 }
+
+func (s *Server) isStopping() bool {
+	select {
+	case <-s.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// routes is the table of contents.
+func (s *Server) routes() *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.IPExtractor = s.clientAddress
+	e.HTTPErrorHandler = s.handleError
+	e.Use(s.identify, s.secure, s.refuseWhileStopping)
+
+	backend := e.Group("/v1", s.requireAPIKey)
+	backend.POST("/payments", s.registerPayment)
+	backend.GET("/payments", s.listPayments)
+	backend.GET("/payments/:id", s.showPayment)
+	backend.GET("/payments/:id/events", s.showTimeline)
+	backend.POST("/payments/:id/verify", s.verifyPayment)
+	backend.POST("/payments/:id/page-token", s.newPageToken)
+	backend.POST("/realtime-keys/collection", s.mintKey)
+	backend.GET("/events", s.readFeed)
+	backend.GET("/callbacks", s.listCallbacks)
+	backend.POST("/callbacks/:id/redeliver", s.redeliver)
+
+	page := e.Group("/v1/page", s.allowOrigin)
+	page.GET("/stream", s.streamPage)
+	page.GET("/events", s.streamPageEvents)
+	page.GET("/status", s.pollPage)
+	page.POST("/realtime-key", s.mintPageKey)
+	page.OPTIONS("/*", s.preflight)
+
+	for name, script := range s.Scripts {
+		e.Match([]string{http.MethodGet, http.MethodHead}, "/v1/"+name, echo.WrapHandler(script))
+	}
+	for prefix, handler := range s.Mounts {
+		e.Any(prefix+"*", echo.WrapHandler(handler))
+	}
+	return e
+}
+
+// find reads the payment of the request's path.
+func (s *Server) find(c echo.Context) (relay.Payment, error) {
+	p, err := s.Records.Find(c.Request().Context(), c.Param("id"))
+	if err != nil {
+		return p, fmt.Errorf("show payment: %w", err)
+	}
+	return p, nil
+}

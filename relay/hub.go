@@ -1,0 +1,189 @@
+package relay
+
+import (
+	"errors"
+	"sync"
+)
+
+// MaxPagesPerPayment bounds the open pages of one payment, all transports together.
+const MaxPagesPerPayment = 20
+
+// ErrTooManyPages reports that a payment has [MaxPagesPerPayment] pages open already.
+var ErrTooManyPages = errors.New("too many open pages for this payment")
+
+// Hub tells open pages of a payment's state. It keeps only the newest state of a payment, encoded
+// once for all its pages, and a page takes it when it can: a slow page costs one message, never a
+// queue, and delays nobody.
+type Hub struct {
+	mu     sync.Mutex
+	topics map[string]*topic
+}
+
+// topic is one payment that somebody here looks at.
+type topic struct {
+	pages  map[*Page]struct{}
+	open   int // pages that count as open checkout pages
+	status Frame
+	link   Frame
+	serial uint64 // grows with every change of status or link
+}
+
+// Frame is an encoded message for pages. Body is shared: never change it.
+type Frame struct {
+	Body    []byte
+	Version int64
+	Final   bool
+
+	serial uint64
+}
+
+// Page is one listener of a payment. Its owner waits on Changed and then calls Take.
+type Page struct {
+	Changed chan struct{} // holds one wake-up
+
+	hub     *Hub
+	id      string
+	counted bool
+	seen    uint64
+}
+
+// NewHub returns a hub without pages.
+func NewHub() *Hub { return &Hub{topics: map[string]*topic{}} }
+
+// join adds a listener; counted ones are open checkout pages and limited in number.
+func (h *Hub) join(id string, counted bool) (*Page, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.topics[id]
+	if t == nil {
+		t = &topic{pages: map[*Page]struct{}{}}
+		h.topics[id] = t
+	}
+	page := &Page{Changed: make(chan struct{}, 1), hub: h, id: id, counted: counted}
+	if counted {
+		if t.open >= MaxPagesPerPayment {
+			return nil, ErrTooManyPages
+		}
+		t.open++
+	}
+	t.pages[page] = struct{}{}
+	return page, nil
+}
+
+// leave removes a listener.
+func (h *Hub) leave(page *Page) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.topics[page.id]
+	if t == nil {
+		return
+	}
+	if _, ok := t.pages[page]; !ok {
+		return
+	}
+	delete(t.pages, page)
+	if page.counted {
+		t.open--
+	}
+	if len(t.pages) == 0 {
+		delete(h.topics, page.id)
+	}
+}
+
+// openPages returns how many checkout pages of a payment are open here.
+func (h *Hub) openPages(id string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t := h.topics[id]; t != nil {
+		return t.open
+	}
+	return 0
+}
+
+// publish shows a state to the payment's pages. Versions never fall, and nothing of the same
+// version replaces a final state, so a late hint or a slow reader of the database does no harm.
+func (h *Hub) publish(s PageStatus) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.topics[s.ID]
+	if t == nil {
+		return
+	}
+	stale := s.Version < t.status.Version || s.Version == t.status.Version && t.status.Final
+	if t.status.Body != nil && stale {
+		return
+	}
+	t.setStatus(s)
+}
+
+// seed gives a payment's pages their first state, read from the database by the page that just
+// joined. What was published meanwhile is at least as new, unless its version is lower.
+func (h *Hub) seed(s PageStatus) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t := h.topics[s.ID]; t != nil && (t.status.Body == nil || s.Version > t.status.Version) {
+		t.setStatus(s)
+	}
+}
+
+func (t *topic) setStatus(s PageStatus) {
+	t.serial++
+	t.status = Frame{Body: s.encode(), Version: s.Version, Final: s.Final, serial: t.serial}
+	t.wake()
+}
+
+// setLink tells the payment's pages how the relay hears of it now.
+func (h *Hub) setLink(id string, l Link) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.topics[id]
+	if t == nil {
+		return
+	}
+	body := l.encode()
+	if string(body) == string(t.link.Body) {
+		return
+	}
+	t.serial++
+	t.link = Frame{Body: body, serial: t.serial}
+	t.wake()
+}
+
+func (t *topic) wake() {
+	for page := range t.pages {
+		select {
+		case page.Changed <- struct{}{}:
+		default: // a wake-up is waiting already: it will take the newest state
+		}
+	}
+}
+
+// Take returns what the page has not seen yet: the newest status and the newest link, in this
+// order. The Body of what it has seen is nil.
+func (p *Page) Take() (status, link Frame) {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	t := p.hub.topics[p.id]
+	if t == nil {
+		return Frame{}, Frame{}
+	}
+	if t.status.serial > p.seen {
+		status = t.status
+	}
+	if t.link.serial > p.seen {
+		link = t.link
+	}
+	p.seen = t.serial
+	return status, link
+}
+
+// Open returns how many checkout pages are open in this process.
+func (h *Hub) Open() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, t := range h.topics {
+		n += t.open
+	}
+	return n
+}

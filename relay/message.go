@@ -1,0 +1,35 @@
+package relay
+
+import "encoding/json"
+
+// encode makes the page message of a status (contract, section 4).
+func (s PageStatus) encode() []byte {
+	return mustEncode(struct {
+		Type     string  `json:"type"`
+		ID       string  `json:"id"`
+		Version  int64   `json:"version"`
+		Status   *string `json:"status"`
+		Outcome  Outcome `json:"outcome"`
+		Verified bool    `json:"verified"`
+		Final    bool    `json:"final"`
+		Via      Via     `json:"via"`
+		At       Time    `json:"at"`
+	}{"status", s.ID, s.Version, orNull(s.Status), s.Outcome, s.Verified, s.Final, s.Via, Time(s.At)})
+}
+
+// encode makes the page message of a link.
+func (l Link) encode() []byte {
+	return mustEncode(struct {
+		Type string `json:"type"`
+		Link *Link  `json:"link"`
+	}{"link", orNull(l)})
+}
+
+// mustEncode encodes structs of strings, numbers and times, which cannot fail.
+func mustEncode(v any) []byte {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic("relay: encode page message: " + err.Error())
+	}
+	return body
+}

@@ -1,0 +1,58 @@
+package relay
+
+import "context"
+
+// OpenPage joins a checkout page to its payment: its first Take brings the present status and the
+// present link. It is [ErrNotFound] or [ErrTooManyPages], and must be ended by [Relay.ClosePage].
+func (r *Relay) OpenPage(ctx context.Context, id string) (*Page, error) {
+	page, err := r.hub.join(id, true) // first, so that nothing published while we read is missed
+	if err != nil {
+		return nil, err
+	}
+	p, err := r.store.Find(ctx, id)
+	if err != nil {
+		r.hub.leave(page)
+		return nil, err
+	}
+	r.hub.seed(p.Shown(r.now()))
+	r.hub.setLink(id, r.Link(p))
+	r.countPages(id)
+	return page, nil
+}
+
+// ClosePage ends what OpenPage began.
+func (r *Relay) ClosePage(page *Page) {
+	r.hub.leave(page)
+	r.countPages(page.id)
+}
+
+// countPages lets the watch know how many pages are open: they keep the realtime channel and make
+// questions more urgent.
+func (r *Relay) countPages(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w := r.watches[id]; w != nil {
+		w.pages = r.hub.openPages(id)
+		r.refreshLocked(w)
+	}
+}
+
+// Wait returns the payment as soon as its version is above since, or as it is when ctx ends.
+func (r *Relay) Wait(ctx context.Context, id string, since int64) (Payment, error) {
+	listener, err := r.hub.join(id, false)
+	if err != nil {
+		return Payment{}, err
+	}
+	defer r.hub.leave(listener)
+	for {
+		p, err := r.store.Find(context.WithoutCancel(ctx), id)
+		if err != nil || p.Version > since {
+			return p, err
+		}
+		select {
+		case <-ctx.Done():
+			return p, nil
+		case <-listener.Changed:
+		}
+	}
+}

@@ -1,0 +1,228 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Options tune a Relay. Durations that are zero take the contract's defaults.
+type Options struct {
+	WatchFor       time.Duration // how long a payment without a terminal status is watched; 72 h
+	RealtimeWindow time.Duration // how long after registration it has a realtime channel; 10 min
+	Logger         *slog.Logger
+	Monitor        Monitor // required
+	Now            func() time.Time
+}
+
+// Relay watches payments: it registers them, lets the feed and the schedule bring observations,
+// commits what [Decide] says of them, and then tells pages and backends.
+type Relay struct {
+	opts     Options
+	store    Store
+	feed     Feed // nil without Supabase: polling only
+	asker    Asker
+	schedule Schedule
+	hub      *Hub
+	reported func(callbackURL string) // wakes the sender of callbacks and the readers of the feed
+	now      func() time.Time
+	log      *slog.Logger
+
+	hints chan heardHint // waiting to be committed
+	woken chan struct{}
+
+	mu        sync.Mutex
+	watches   map[string]*watch
+	wakeups   wakeups
+	dollrDown bool // the breaker is open
+	storeDown bool // the last transaction failed
+}
+
+// Parts are what a Relay works with. Feed may be nil.
+type Parts struct {
+	Store    Store
+	Feed     Feed
+	Asker    Asker
+	Schedule Schedule
+	Reported func(callbackURL string)
+}
+
+// New returns a Relay that does nothing before its Run.
+func New(parts Parts, opts Options) (*Relay, error) {
+	if parts.Store == nil || parts.Asker == nil || parts.Schedule == nil || parts.Reported == nil || opts.Monitor == nil {
+		return nil, errors.New("relay: a store, an asker, a schedule, a listener for reports and a monitor are required")
+	}
+	if opts.WatchFor == 0 {
+		opts.WatchFor = 72 * time.Hour
+	}
+	if opts.RealtimeWindow == 0 {
+		opts.RealtimeWindow = 10 * time.Minute
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Relay{
+		opts: opts, store: parts.Store, feed: parts.Feed, asker: parts.Asker, schedule: parts.Schedule,
+		reported: parts.Reported, hub: NewHub(), now: opts.Now, log: opts.Logger,
+		watches: map[string]*watch{}, woken: make(chan struct{}, 1), hints: make(chan heardHint, maxWaitingHints),
+	}, nil
+}
+
+// Hub returns the hub of this relay's pages.
+func (r *Relay) Hub() *Hub { return r.hub }
+
+// Run takes up the payments that the database knows as open, then keeps the deadlines of all
+// watched ones until ctx ends.
+func (r *Relay) Run(ctx context.Context) error {
+	if err := r.resume(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("take up open payments: %w", err)
+	}
+	var committers sync.WaitGroup
+	defer committers.Wait()
+	for range hintCommitters {
+		committers.Go(func() { r.commitHints(ctx) })
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Reset(r.wakeDue())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-r.woken:
+		}
+	}
+}
+
+func (r *Relay) resume(ctx context.Context) error {
+	after, total := "", 0
+	for {
+		batch, err := r.store.Watched(ctx, after, r.now(), 1000)
+		if err != nil {
+			return err
+		}
+		for _, p := range batch {
+			r.follow(p)
+			after = p.ID
+		}
+		total += len(batch)
+		if len(batch) == 0 {
+			r.log.InfoContext(ctx, "watching open payments", slog.Int("payments", total))
+			return nil
+		}
+	}
+}
+
+// Register watches a payment, or returns the one that is known already. A field that differs from
+// the known one is a [*ConflictError].
+func (r *Relay) Register(ctx context.Context, g Registration) (p Payment, created bool, err error) {
+	now := r.now()
+	p, created, effects, err := r.store.Register(ctx, g.ID(), func(known *Payment) (Payment, []Effect, error) {
+		if known == nil {
+			opened, effects := g.Open(r.opts.WatchFor, now)
+			return opened, effects, nil
+		}
+		return g.Merge(*known, r.opts.WatchFor, now)
+	})
+	r.storeAnswered(err)
+	if err != nil {
+		return Payment{}, false, err
+	}
+	if created {
+		r.log.InfoContext(ctx, "payment registered", slog.String("payment", p.ID), slog.String("operation", string(p.Operation)))
+	}
+	r.committed(ctx, p, effects)
+	return p, created, nil
+}
+
+// Check asks Dollr about a watched payment because the schedule says so.
+func (r *Relay) Check(ctx context.Context, id string, via Via, u Urgency) {
+	p, ok := r.asked(id)
+	if !ok {
+		return
+	}
+	if _, _, err := r.asker.Ask(ctx, Question{Payment: p, Via: via, Urgency: u}); err != nil {
+		r.log.DebugContext(ctx, "no answer", slog.String("payment", id), slog.String("via", string(via)), slog.Any("err", err))
+	}
+	r.refresh(id)
+}
+
+// Verify asks Dollr now, also when the payment is final. A question that was under way already and
+// brings pending is asked once more, because it may have left before the customer paid. The error
+// is an [*AskError] if Dollr brought no truth.
+func (r *Relay) Verify(ctx context.Context, id string, via Via) (Payment, error) {
+	p, err := r.store.Find(ctx, id)
+	if err != nil {
+		return Payment{}, err
+	}
+	q := Question{Payment: p.slim(), Via: via, Urgency: UrgentVerify}
+	answer, joined, err := r.asker.Ask(ctx, q)
+	if joined && err == nil && !answer.Final() {
+		answer, _, err = r.asker.Ask(ctx, q)
+	}
+	if err != nil {
+		return Payment{}, err
+	}
+	return r.store.Find(ctx, answer.ID)
+}
+
+// Observe commits what Decide says of an observation, and then carries out its effects. An error
+// means that nothing was committed and nobody was told.
+func (r *Relay) Observe(ctx context.Context, id string, seen Observation) (Payment, error) {
+	now := r.now()
+	before := Payment{}
+	p, effects, err := r.store.Apply(ctx, id, func(p Payment) (Payment, []Effect) {
+		before = p
+		return Decide(p, seen, now)
+	})
+	r.storeAnswered(err)
+	if err != nil {
+		return Payment{}, fmt.Errorf("commit observation of %s: %w", id, err)
+	}
+	r.committed(ctx, p, effects)
+	if truth, ok := seen.(Truth); ok && truth.Via == ViaAudit && p.Version > before.Version {
+		r.missed(ctx, p)
+	}
+	return p, nil
+}
+
+// committed is the one place from which anybody hears of a change: the database has it now.
+func (r *Relay) committed(ctx context.Context, p Payment, effects []Effect) {
+	r.follow(p)
+	for _, effect := range effects {
+		switch effect := effect.(type) {
+		case Publish:
+			r.hub.publish(effect.Status)
+		case AskNow:
+			r.asker.AskAgain(Question{Payment: p.slim(), Via: ViaVerify, Urgency: UrgentVerify})
+		case Report:
+			r.opts.Monitor.Outcome(p.Outcome)
+			r.log.InfoContext(ctx, "outcome", slog.String("payment", p.ID), slog.String("type", effect.Type),
+				slog.String("status", p.Status), slog.Bool("late", p.Late), slog.Int64("version", p.Version))
+			r.reported(p.CallbackURL)
+		case UnknownWord:
+			r.opts.Monitor.UnknownWord(p.Operation, effect.Word)
+		case Record: // written in the transaction
+		}
+	}
+}
+
+// missed handles a change that an audit saw. If realtime had not told of it, its channel is not to
+// be trusted.
+func (r *Relay) missed(ctx context.Context, p Payment) {
+	if r.heard(p.ID) {
+		return
+	}
+	r.opts.Monitor.MissedByRealtime()
+	r.log.WarnContext(ctx, "realtime missed a change", slog.String("payment", p.ID), slog.String("status", p.Status))
+	if r.feed != nil && !p.Final() {
+		r.feed.Rejoin(p.ID)
+	}
+}

@@ -1,0 +1,132 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dollr-relay/dollr-relay/relay"
+	"github.com/dollr-relay/dollr-relay/relay/callback"
+)
+
+var _ callback.Outbox = (*Store)(nil)
+
+// oldest keeps to the oldest pending callback of each payment: those of one payment go out in order.
+const oldest = `NOT EXISTS (SELECT 1 FROM callbacks o WHERE o.payment_id = c.payment_id AND o.state = 'pending' AND o.seq < c.seq)`
+
+// insertCallback puts a report into the outbox and makes the payment's waiting callbacks due: a
+// late success must not wait days behind a failure that could not be delivered.
+func insertCallback(ctx context.Context, tx querier, id string, p relay.Payment, r relay.Report, url string) error {
+	if _, err := tx.ExecContext(ctx, `UPDATE callbacks SET next_at = $1 WHERE payment_id = $2 AND state = 'pending' AND next_at > $1`,
+		ms(r.At), p.ID); err != nil {
+		return fmt.Errorf("make waiting callbacks due: %w", err)
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO callbacks (id, payment_id, type, url, state, created_at, queued_at, next_at, tried_at, lease_until, claims, attempts)
+		VALUES ($1, $2, $3, $4, 'pending', $5, $5, $5, 0, 0, 0, 0)`, id, p.ID, r.Type, url, ms(r.At))
+	if err != nil {
+		return fmt.Errorf("enqueue callback: %w", err)
+	}
+	return nil
+}
+
+// NextDue implements [callback.Outbox].
+func (s *Store) NextDue(ctx context.Context, url string) (due time.Time, err error) {
+	err = s.engine.reader().QueryRowContext(ctx, `SELECT COALESCE(MIN(CASE WHEN lease_until > next_at THEN lease_until ELSE next_at END), 0)
+		FROM callbacks c WHERE url = $1 AND state = 'pending' AND `+oldest, url).Scan(millis{&due})
+	return due, err
+}
+
+// Claim implements [callback.Outbox].
+func (s *Store) Claim(ctx context.Context, url string, limit int, now time.Time, lease time.Duration) (claimed []callback.Delivery, err error) {
+	err = s.write(ctx, "claim", func(ctx context.Context, tx querier) error {
+		claimed, err = query(ctx, tx, scanDelivery, `UPDATE callbacks SET claims = claims + 1, lease_until = $1
+			WHERE seq IN (SELECT seq FROM callbacks c WHERE url = $2 AND state = 'pending' AND next_at <= $3 AND lease_until <= $3 AND `+oldest+`
+				ORDER BY next_at, seq LIMIT $4`+s.engine.skipLocked()+`)
+			RETURNING id, payment_id, type, url, claims, attempts + 1, queued_at, (SELECT body FROM reports r WHERE r.id = callbacks.id)`,
+			ms(now.Add(lease)), url, ms(now), limit)
+		return err
+	})
+	return claimed, err
+}
+
+func scanDelivery(s scanner) (d callback.Delivery, err error) {
+	return d, s.Scan(&d.ID, &d.PaymentID, &d.Type, &d.URL, &d.Claim, &d.Attempt, millis{&d.QueuedAt}, &d.Body)
+}
+
+// Renew implements [callback.Outbox].
+func (s *Store) Renew(ctx context.Context, ds []callback.Delivery, until time.Time) error {
+	return s.write(ctx, "renew", func(ctx context.Context, tx querier) error {
+		for _, d := range ds {
+			if _, err := tx.ExecContext(ctx, `UPDATE callbacks SET lease_until = $1 WHERE id = $2 AND claims = $3 AND state = 'pending'`,
+				ms(until), d.ID, d.Claim); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Finish implements [callback.Outbox].
+func (s *Store) Finish(ctx context.Context, d callback.Delivery, r callback.Result) error {
+	return s.write(ctx, "finish", func(ctx context.Context, tx querier) error {
+		used, tried := 0, int64(0)
+		if r.Attempted {
+			used, tried = 1, ms(r.At)
+		}
+		err := changedOne(tx.ExecContext(ctx, `UPDATE callbacks SET state = $1, next_at = $2, lease_until = 0, attempts = attempts + $3,
+			tried_at = CASE WHEN $4 > 0 THEN $4 ELSE tried_at END WHERE id = $5 AND claims = $6 AND state = 'pending'`,
+			string(r.State), ms(r.NextAt), used, tried, d.ID, d.Claim))
+		if errors.Is(err, errRetry) {
+			return callback.ErrFenced
+		}
+		if err != nil || !r.Attempted {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO attempts (callback_id, at, status, duration_ms, error, response) VALUES ($1, $2, $3, $4, $5, $6)`,
+			d.ID, ms(r.At), r.Code, r.Duration.Milliseconds(), r.Err, r.Response)
+		return err
+	})
+}
+
+// Postpone implements [callback.Outbox].
+func (s *Store) Postpone(ctx context.Context, url string, now, until time.Time) error {
+	return s.write(ctx, "postpone", func(ctx context.Context, tx querier) error {
+		_, err := tx.ExecContext(ctx, `UPDATE callbacks SET next_at = $1 WHERE url = $2 AND state = 'pending' AND next_at <= $3 AND lease_until <= $3`,
+			ms(until), url, ms(now))
+		return err
+	})
+}
+
+// Hasten implements [callback.Outbox].
+func (s *Store) Hasten(ctx context.Context, url string, triedBefore, now time.Time, limit int) (n int, err error) {
+	return s.count(ctx, "hasten", `UPDATE callbacks SET next_at = $1 WHERE seq IN (SELECT seq FROM callbacks
+		WHERE url = $2 AND state = 'pending' AND next_at > $1 AND lease_until <= $1 AND tried_at < $3 ORDER BY seq LIMIT $4)`,
+		ms(now), url, ms(triedBefore), limit)
+}
+
+// Bury implements [callback.Outbox].
+func (s *Store) Bury(ctx context.Context, queuedBefore, now time.Time) (n int, err error) {
+	return s.count(ctx, "bury", `UPDATE callbacks SET state = 'dead', next_at = 0, lease_until = 0
+		WHERE state = 'pending' AND queued_at < $1 AND lease_until <= $2`, ms(queuedBefore), ms(now))
+}
+
+// count runs one statement and returns how many rows it changed.
+func (s *Store) count(ctx context.Context, op, text string, args ...any) (n int, err error) {
+	err = s.write(ctx, op, func(ctx context.Context, tx querier) error {
+		result, err := tx.ExecContext(ctx, text, args...)
+		if err != nil {
+			return err
+		}
+		changed, err := result.RowsAffected()
+		n = int(changed)
+		return err
+	})
+	return n, err
+}
+
+// ExpireLeases ends all leases. On SQLite there is one process, so at its start nobody holds any.
+func (s *Store) ExpireLeases(ctx context.Context) error {
+	_, err := s.count(ctx, "expire_leases", `UPDATE callbacks SET lease_until = 0 WHERE state = 'pending' AND lease_until > 0`)
+	return err
+}

@@ -1,0 +1,263 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dollr-relay/dollr-relay/relay"
+)
+
+const paymentColumns = `id, operation, reference_id, session_id, source_type, source_id, expected, callback_url, metadata,
+	status, outcome, late, previous_outcome, contradicted, amounts, version, via, hint_status, hint_at, last_seen, last_error,
+	created_at, updated_at, watch_since, watch_until, verified_at, final_at, last_checked_at, truth_at, put_off_since, reopened_until`
+
+const insertPayment = `INSERT INTO payments (` + paymentColumns + `, revision)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26,
+	$27, $28, $29, $30, $31, 1) ON CONFLICT (id) DO NOTHING`
+
+// updatePayment writes the row only if it is still the one that was read ($32).
+const updatePayment = `UPDATE payments SET operation = $2, reference_id = $3, session_id = $4, source_type = $5, source_id = $6,
+	expected = $7, callback_url = $8, metadata = $9, status = $10, outcome = $11, late = $12, previous_outcome = $13,
+	contradicted = $14, amounts = $15, version = $16, via = $17, hint_status = $18, hint_at = $19, last_seen = $20, last_error = $21,
+	created_at = $22, updated_at = $23, watch_since = $24, watch_until = $25, verified_at = $26, final_at = $27,
+	last_checked_at = $28, truth_at = $29, put_off_since = $30, reopened_until = $31, revision = revision + 1
+	WHERE id = $1 AND revision = $32`
+
+// row is a payment with the revision that its next write must find.
+type row struct {
+	relay.Payment
+
+	seq, revision int64
+}
+
+// Register implements [relay.Store].
+func (s *Store) Register(ctx context.Context, id string, decide func(known *relay.Payment) (relay.Payment, []relay.Effect, error)) (p relay.Payment, created bool, effects []relay.Effect, err error) {
+	err = s.write(ctx, "register", func(ctx context.Context, tx querier) error {
+		known, err := findRow(ctx, tx, id)
+		created = errors.Is(err, relay.ErrNotFound)
+		switch {
+		case created:
+			p, effects, err = decide(nil)
+		case err == nil:
+			p, effects, err = decide(&known.Payment)
+		}
+		if err != nil {
+			return err
+		}
+		if created {
+			err = changedOne(tx.ExecContext(ctx, insertPayment, paymentArgs(p)...))
+		} else if len(effects) > 0 {
+			err = updateRow(ctx, tx, p, known.revision)
+		}
+		if err != nil {
+			return err
+		}
+		if p.Siblings, err = siblings(ctx, tx, p); err != nil {
+			return err
+		}
+		return s.carryOut(ctx, tx, p, effects)
+	})
+	return p, created, effects, err
+}
+
+// Apply implements [relay.Store].
+func (s *Store) Apply(ctx context.Context, id string, decide func(relay.Payment) (relay.Payment, []relay.Effect)) (p relay.Payment, effects []relay.Effect, err error) {
+	err = s.write(ctx, "apply", func(ctx context.Context, tx querier) error {
+		known, err := findRow(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		p, effects = decide(known.Payment)
+		if err := updateRow(ctx, tx, p, known.revision); err != nil {
+			return err
+		}
+		return s.carryOut(ctx, tx, p, effects)
+	})
+	return p, effects, err
+}
+
+// carryOut writes what a decision brings beside the payment itself.
+func (s *Store) carryOut(ctx context.Context, tx querier, p relay.Payment, effects []relay.Effect) error {
+	for _, effect := range effects {
+		var err error
+		switch effect := effect.(type) {
+		case relay.Record:
+			err = insertEvent(ctx, tx, p.ID, effect.Event)
+		case relay.Report:
+			err = s.insertReport(ctx, tx, p, effect)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Find implements [relay.Store].
+func (s *Store) Find(ctx context.Context, id string) (relay.Payment, error) {
+	started := time.Now()
+	defer func() { s.opts.Observe("find", time.Since(started)) }()
+	found, err := findRow(ctx, s.engine.reader(), id)
+	return found.Payment, err
+}
+
+// Watched implements [relay.Store]: open payments, reopened ones, and final ones without an answer
+// since the last of their later questions was due.
+func (s *Store) Watched(ctx context.Context, after string, now time.Time, limit int) ([]relay.Payment, error) {
+	rows, err := query(ctx, s.engine.reader(), scanRow, `SELECT seq, revision, `+paymentColumns+` FROM payments
+		WHERE id > $1 AND (outcome = 'pending' OR reopened_until > $2 OR (final_at > 0 AND truth_at < final_at + $3))
+		ORDER BY id LIMIT $4`, after, ms(now), relay.LastRecheck.Milliseconds(), limit)
+	return payments(rows), err
+}
+
+// Filter selects payments for a list.
+type Filter struct {
+	Outcome     relay.Outcome
+	Operation   relay.Operation
+	ReferenceID string
+	Before      int64 // cursor: 0 for the newest
+	Limit       int
+}
+
+// List returns payments, newest first, and the cursor of the next page, 0 at the end.
+func (s *Store) List(ctx context.Context, f Filter) ([]relay.Payment, int64, error) {
+	text, args := `SELECT seq, revision, `+paymentColumns+` FROM payments WHERE 1 = 1`, []any{}
+	where := func(condition string, arg any) {
+		args = append(args, arg)
+		text += fmt.Sprintf(" AND %s $%d", condition, len(args))
+	}
+	if f.Outcome != "" {
+		where("outcome =", string(f.Outcome))
+	}
+	if f.Operation != "" {
+		where("operation =", string(f.Operation))
+	}
+	if f.ReferenceID != "" {
+		where("reference_id =", f.ReferenceID)
+	}
+	if f.Before > 0 {
+		where("seq <", f.Before)
+	}
+	args = append(args, f.Limit+1)
+	rows, err := query(ctx, s.engine.reader(), scanRow, text+fmt.Sprintf(" ORDER BY seq DESC LIMIT $%d", len(args)), args...)
+	if err != nil {
+		return nil, 0, fmt.Errorf("list payments: %w", err)
+	}
+	next := int64(0)
+	if len(rows) > f.Limit {
+		rows = rows[:f.Limit]
+		next = rows[f.Limit-1].seq
+	}
+	found := payments(rows)
+	for i := range found {
+		if found[i].Siblings, err = siblings(ctx, s.engine.reader(), found[i]); err != nil {
+			return nil, 0, err
+		}
+	}
+	return found, next, nil
+}
+
+func payments(rows []row) []relay.Payment {
+	found := make([]relay.Payment, len(rows))
+	for i, r := range rows {
+		found[i] = r.Payment
+	}
+	return found
+}
+
+func findRow(ctx context.Context, db querier, id string) (row, error) {
+	r, err := scanRow(db.QueryRowContext(ctx, `SELECT seq, revision, `+paymentColumns+` FROM payments WHERE id = $1`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return row{}, fmt.Errorf("%w: %s", relay.ErrNotFound, id)
+	}
+	if err != nil {
+		return row{}, fmt.Errorf("read payment %s: %w", id, err)
+	}
+	r.Siblings, err = siblings(ctx, db, r.Payment)
+	return r, err
+}
+
+// siblings are the other payments of the same source that have succeeded.
+func siblings(ctx context.Context, db querier, p relay.Payment) ([]string, error) {
+	if p.SourceType == "" || p.SourceID == 0 {
+		return nil, nil
+	}
+	ids, err := query(ctx, db, func(s scanner) (id string, err error) { return id, s.Scan(&id) },
+		`SELECT id FROM payments WHERE source_type = $1 AND source_id = $2 AND source_id <> 0 AND outcome = 'succeeded' AND id <> $3 ORDER BY seq`,
+		p.SourceType, p.SourceID, p.ID)
+	if err != nil {
+		return nil, fmt.Errorf("read siblings of %s: %w", p.ID, err)
+	}
+	return ids, nil
+}
+
+func updateRow(ctx context.Context, tx querier, p relay.Payment, revision int64) error {
+	return changedOne(tx.ExecContext(ctx, updatePayment, append(paymentArgs(p), revision)...))
+}
+
+// changedOne turns a write that found nothing into [errRetry].
+func changedOne(result sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(errRetry, err)
+	}
+	return nil
+}
+
+func paymentArgs(p relay.Payment) []any {
+	return []any{
+		p.ID, string(p.Operation), p.ReferenceID, p.SessionID, p.SourceType, p.SourceID, toJSON(p.Expected), p.CallbackURL, toJSON(p.Metadata),
+		p.Status, string(p.Outcome), bit(p.Late), string(p.PreviousOutcome), bit(p.Contradicted), toJSON(p.Amounts), p.Version, string(p.Via),
+		p.HintStatus, ms(p.HintAt), p.LastSeen, p.LastError,
+		ms(p.CreatedAt), ms(p.UpdatedAt), ms(p.WatchSince), ms(p.WatchUntil), ms(p.VerifiedAt), ms(p.FinalAt),
+		ms(p.LastCheckedAt), ms(p.TruthAt), ms(p.PutOffSince), ms(p.ReopenedUntil),
+	}
+}
+
+func scanRow(s scanner) (row, error) {
+	var (
+		r                           row
+		expected, metadata, amounts string
+		late, contradicted          int64
+	)
+	err := s.Scan(&r.seq, &r.revision,
+		&r.ID, &r.Operation, &r.ReferenceID, &r.SessionID, &r.SourceType, &r.SourceID, &expected, &r.CallbackURL, &metadata,
+		&r.Status, &r.Outcome, &late, &r.PreviousOutcome, &contradicted, &amounts, &r.Version, &r.Via,
+		&r.HintStatus, millis{&r.HintAt}, &r.LastSeen, &r.LastError,
+		millis{&r.CreatedAt}, millis{&r.UpdatedAt}, millis{&r.WatchSince}, millis{&r.WatchUntil}, millis{&r.VerifiedAt}, millis{&r.FinalAt},
+		millis{&r.LastCheckedAt}, millis{&r.TruthAt}, millis{&r.PutOffSince}, millis{&r.ReopenedUntil})
+	if err != nil {
+		return row{}, err
+	}
+	r.Late, r.Contradicted = late != 0, contradicted != 0
+	return r, errors.Join(fromJSON(expected, &r.Expected), fromJSON(metadata, &r.Metadata), fromJSON(amounts, &r.Amounts))
+}
+
+func bit(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// toJSON stores what has no columns of its own; null is the empty text.
+func toJSON(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil || string(text) == "null" {
+		return "" // only maps and structs of text come here: they always encode
+	}
+	return string(text)
+}
+
+func fromJSON(text string, v any) error {
+	if text == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(text), v)
+}

@@ -1,0 +1,166 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	_ "modernc.org/sqlite" // the driver, without cgo
+)
+
+// readConns is the size of the read pool. Reads are short; more connections were no faster on two cores.
+const readConns = 4
+
+// sqlite is one file, one writer connection and a pool of readers.
+type sqlite struct {
+	lock   *os.File
+	writer *sql.DB
+	conn   *preparedConn
+	pool   *sql.DB
+	batch  batcher
+}
+
+// openSQLite opens or creates the database file and takes its lock: one file serves one process.
+func openSQLite(ctx context.Context, path string) (_ *sqlite, err error) {
+	if path == "" {
+		return nil, errors.New("sqlite: the path is missing, want sqlite:PATH")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("sqlite: create folder: %w", err)
+	}
+	s := &sqlite{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if s.lock, err = lockFile(path + ".lock"); err != nil {
+		return nil, err
+	}
+	// synchronous(FULL): a commit is on the disk before it is acknowledged, also on power loss.
+	if s.writer, err = openPool(path, 1, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)"); err != nil {
+		return nil, err
+	}
+	conn, err := s.writer.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: open %s: %w", path, err)
+	}
+	s.conn = &preparedConn{Conn: conn, prepared: map[string]*sql.Stmt{}}
+	s.batch.run = func(batch []*member) { runBatch(s.conn, batch) }
+	if s.pool, err = openPool(path, readConns, "query_only(1)", "busy_timeout(10000)"); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func openPool(path string, size int, pragmas ...string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+url.Values{"_pragma": pragmas}.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: open %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return db, nil
+}
+
+// lockFile locks a sibling of the database. It is not the database itself, because closing any
+// descriptor of that would drop SQLite's own locks.
+func lockFile(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: open lock file: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("sqlite: %s is locked: another process uses this database", path), file.Close())
+	}
+	return file, nil
+}
+
+func (s *sqlite) inTx(ctx context.Context, fn func(ctx context.Context, tx querier) error) error {
+	if err := ctx.Err(); err != nil {
+		return err // nothing was begun
+	}
+	return s.batch.do(fn)
+}
+
+func (s *sqlite) reader() querier    { return s.pool }
+func (s *sqlite) identity() string   { return "INTEGER PRIMARY KEY AUTOINCREMENT" }
+func (s *sqlite) skipLocked() string { return "" }
+
+func (s *sqlite) close() error {
+	var errs []error
+	if s.pool != nil {
+		errs = append(errs, s.pool.Close())
+	}
+	if s.conn != nil {
+		errs = append(errs, s.conn.close())
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// preparedConn keeps every statement prepared: parsing costs more than running most of them. Only
+// one goroutine at a time uses it.
+type preparedConn struct {
+	*sql.Conn
+
+	mu       sync.Mutex
+	prepared map[string]*sql.Stmt
+}
+
+func (c *preparedConn) statement(ctx context.Context, text string) (*sql.Stmt, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if statement := c.prepared[text]; statement != nil {
+		return statement, nil
+	}
+	statement, err := c.Conn.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	c.prepared[text] = statement
+	return statement, nil
+}
+
+func (c *preparedConn) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	statement, err := c.statement(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	return statement.ExecContext(ctx, args...)
+}
+
+func (c *preparedConn) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	statement, err := c.statement(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	return statement.QueryContext(ctx, args...)
+}
+
+func (c *preparedConn) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
+	statement, err := c.statement(ctx, text)
+	if err != nil {
+		return c.Conn.QueryRowContext(ctx, text, args...) // fails the same way, in the row's Scan
+	}
+	return statement.QueryRowContext(ctx, args...)
+}
+
+func (c *preparedConn) close() error {
+	var errs []error
+	for _, statement := range c.prepared {
+		errs = append(errs, statement.Close())
+	}
+	return errors.Join(append(errs, c.Conn.Close())...)
+}

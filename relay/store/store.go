@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Store is the database. It implements relay.Store and callback.Outbox.
+type Store struct {
+	engine engine
+	opts   Options
+}
+
+// Options tune a Store. The zero value is ready for production.
+type Options struct {
+	// CallbackURLs are where reports go: the first is the default. None: reports are only read
+	// from the event feed.
+	CallbackURLs []string
+	// Observe hears how long an operation took.
+	Observe func(op string, took time.Duration)
+}
+
+// querier is what statements run on: a transaction or the read pool.
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// engine is what the databases do differently.
+type engine interface {
+	// inTx runs fn in a transaction that is durable when inTx returns nil. It may run fn in
+	// another goroutine and, after [errRetry], again.
+	inTx(ctx context.Context, fn func(ctx context.Context, tx querier) error) error
+	// reader is for statements that only read.
+	reader() querier
+	identity() string   // the identity column of a table
+	skipLocked() string // suffix of a claiming SELECT
+	close() error
+}
+
+// errRetry reports that a compare-and-swap lost: the row has changed since it was read.
+var errRetry = errors.New("store: row changed meanwhile")
+
+// Open opens the database at url (`sqlite:PATH`), and applies missing migrations.
+func Open(ctx context.Context, url string, opts Options) (*Store, error) {
+	var (
+		e   engine
+		err error
+	)
+	switch scheme, rest, _ := strings.Cut(url, ":"); scheme {
+	case "sqlite":
+		e, err = openSQLite(ctx, rest)
+	default:
+		return nil, fmt.Errorf("open database: unknown scheme %q, want sqlite:PATH", scheme)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if opts.Observe == nil {
+		opts.Observe = func(string, time.Duration) {}
+	}
+	s := &Store{engine: e, opts: opts}
+	if err := s.migrate(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("migrate database: %w", err), e.close())
+	}
+	return s, nil
+}
+
+// Close closes the database. Nothing may use the store any more.
+func (s *Store) Close() error { return s.engine.close() }
+
+// Ping reports whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.write(ctx, "ping", func(ctx context.Context, tx querier) error {
+		var one int
+		return tx.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+	})
+}
+
+// write runs fn in a transaction, again while compare-and-swap loses.
+func (s *Store) write(ctx context.Context, op string, fn func(ctx context.Context, tx querier) error) error {
+	started := time.Now()
+	defer func() { s.opts.Observe(op, time.Since(started)) }()
+	for {
+		err := s.engine.inTx(ctx, fn)
+		if !errors.Is(err, errRetry) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// query reads all rows of a SELECT.
+func query[T any](ctx context.Context, db querier, scan func(scanner) (T, error), text string, args ...any) ([]T, error) {
+	rows, err := db.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var all []T
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+type scanner interface{ Scan(dest ...any) error }
+
+// millis scans a Unix time in milliseconds, 0 as the zero time.
+type millis struct{ t *time.Time }
+
+func (m millis) Scan(src any) error {
+	ms, ok := src.(int64)
+	if !ok {
+		return fmt.Errorf("scan time: got %T, want an integer", src)
+	}
+	*m.t = time.Time{}
+	if ms != 0 {
+		*m.t = time.UnixMilli(ms).UTC()
+	}
+	return nil
+}
+
+// ms is a time as it is stored.
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}

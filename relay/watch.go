@@ -1,0 +1,203 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// watch is a payment that this process watches, as it was last committed, and what is known of it
+// here only.
+type watch struct {
+	p         Payment // slim
+	pages     int     // open checkout pages here
+	following bool    // the feed was asked to follow it
+	live      bool    // and has proof that it does
+	hinted    bool    // pages were shown a hint that still stands
+	link      Link    // as pages were last told
+	askedAt   time.Time
+	lostAt    time.Time // when realtime ceased to be proven
+	failures  int       // questions in a row without truth
+
+	wakeAt time.Time // when refresh is due; zero: never
+	place  int       // in the heap of wake-ups; -1: not in it
+}
+
+// follow takes a committed payment into the watch, or lets go of it.
+func (r *Relay) follow(p Payment) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.watches[p.ID]
+	if w == nil {
+		w = &watch{place: -1, pages: r.hub.openPages(p.ID)}
+		r.watches[p.ID] = w
+	}
+	if p.Version < w.p.Version || p.Version == w.p.Version && p.LastCheckedAt.Before(w.p.LastCheckedAt) {
+		return // the news of an older commit came later
+	}
+	if p.LastCheckedAt.After(w.p.LastCheckedAt) {
+		w.failures++
+		if p.LastError == "" {
+			w.failures = 0
+		}
+	}
+	if w.p.HintAt.After(p.HintAt) { // heard, but not committed yet
+		p.HintStatus, p.HintAt = w.p.HintStatus, w.p.HintAt
+	}
+	w.p = p.slim()
+	w.hinted = w.p.Hint(r.now()) != ""
+	r.refreshLocked(w)
+}
+
+// asked takes note that a payment is asked about now, so that an answer that cannot be committed
+// does not make the schedule ask without pause.
+func (r *Relay) asked(id string) (Payment, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.watches[id]
+	if w == nil {
+		return Payment{}, false
+	}
+	w.askedAt = r.now()
+	return w.p, true
+}
+
+// heard reports whether a standing hint of the payment was heard here.
+func (r *Relay) heard(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.watches[id]
+	return w != nil && r.now().Sub(w.p.HintAt) < HintLife
+}
+
+// refresh works out anew what follows from a payment's state at this moment.
+func (r *Relay) refresh(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w := r.watches[id]; w != nil {
+		r.refreshLocked(w)
+	}
+}
+
+// refreshLocked is the whole upkeep of a watch: its channel, its link, a hint that has stood too
+// long, its next question and its next wake-up.
+func (r *Relay) refreshLocked(w *watch) {
+	now := r.now()
+	windowEnd := w.p.WatchSince.Add(r.opts.RealtimeWindow)
+	want := r.feed != nil && w.p.HasRealtime() && !w.p.Final() && (w.pages > 0 || now.Before(windowEnd))
+	switch {
+	case want && !w.following:
+		w.following = true
+		r.feed.Follow(w.p)
+	case !want && w.following:
+		w.following, w.live = false, false
+		r.feed.Unfollow(w.p.ID)
+	}
+
+	if link := r.linkLocked(w); link != w.link {
+		w.link = link
+		r.hub.setLink(w.p.ID, link)
+	}
+	if w.hinted && w.p.Hint(now) == "" {
+		w.hinted = false
+		r.hub.publish(w.p.PageStatus()) // truth did not confirm it: withdrawn
+	}
+
+	facts := w.p.facts(now)
+	facts.Live, facts.LostAt, facts.PageOpen, facts.Failures = w.live, w.lostAt, w.pages > 0, w.failures
+	if w.askedAt.After(facts.LastAsked) {
+		facts.LastAsked = w.askedAt
+	}
+	if !r.schedule.Plan(w.p.ID, facts) {
+		r.dropLocked(w)
+		return
+	}
+	w.wakeAt = time.Time{}
+	if w.following && w.pages == 0 {
+		w.wakeAt = windowEnd
+	}
+	if withdraw := w.p.HintAt.Add(HintLife); w.hinted && (w.wakeAt.IsZero() || withdraw.Before(w.wakeAt)) {
+		w.wakeAt = withdraw
+	}
+	r.wakeups.set(w)
+	r.wake()
+}
+
+// dropLocked lets go of a payment that is final and will not be asked again.
+func (r *Relay) dropLocked(w *watch) {
+	w.wakeAt = time.Time{}
+	r.wakeups.set(w)
+	r.schedule.Forget(w.p.ID)
+	delete(r.watches, w.p.ID)
+}
+
+func (r *Relay) linkLocked(w *watch) Link {
+	switch {
+	case w.p.Final():
+		return Unwatched
+	case r.dollrDown || r.storeDown:
+		return Degraded
+	case w.live:
+		return Live
+	default:
+		return Polling
+	}
+}
+
+// Link says how the relay hears of a payment now.
+func (r *Relay) Link(p Payment) Link {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w := r.watches[p.ID]; w != nil {
+		return r.linkLocked(w)
+	}
+	if p.Final() {
+		return Unwatched
+	}
+	return r.linkLocked(&watch{p: p})
+}
+
+// Links counts the open payments by link.
+func (r *Relay) Links() map[Link]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	counts := map[Link]int{Live: 0, Polling: 0, Degraded: 0}
+	for _, w := range r.watches {
+		if !w.p.Final() {
+			counts[r.linkLocked(w)]++
+		}
+	}
+	return counts
+}
+
+// SetDollrDown tells the relay whether Dollr cannot be reached (the breaker is open).
+func (r *Relay) SetDollrDown(down bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dollrDown != down {
+		r.dollrDown = down
+		r.relinkLocked()
+	}
+}
+
+// storeAnswered takes note whether the relay's own database works.
+func (r *Relay) storeAnswered(err error) {
+	var conflict *ConflictError
+	fine := err == nil || errors.Is(err, ErrNotFound) || errors.As(err, &conflict) || errors.Is(err, context.Canceled)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.storeDown == fine {
+		r.storeDown = !fine
+		r.relinkLocked()
+	}
+}
+
+// relinkLocked tells all open payments' pages of a change that concerns all.
+func (r *Relay) relinkLocked() {
+	for _, w := range r.watches {
+		if link := r.linkLocked(w); link != w.link {
+			w.link = link
+			r.hub.setLink(w.p.ID, link)
+		}
+	}
+}
