@@ -51,7 +51,7 @@ type Cadence struct {
 type Facts struct {
 	CreatedAt time.Time // its age counts from here: registered, or registered again
 	LastAsked time.Time // last question that ended, answered or not; zero if never
-	Failures  int       // questions in a row that brought no answer
+	Failures  int       // questions in a row that brought no answer; counts for final payments only
 	Refused   bool      // the last of them with 401, 403 or 422
 
 	Live     bool      // the feed would tell of a change
@@ -73,8 +73,8 @@ type Facts struct {
 //   - Never asked: now.
 //   - Open and live: every AuditEvery, ±20 %.
 //   - Open and not live: every 1 to 2.5 × PollMin until 2 min old, then 15 s, from 10 min 45 s, from 1 h 5 min, each ±20 % and
-//     within PollMin and PollMax; the first within 4 s of losing the feed. Questions without an answer stretch it, doubling up to 45 s,
-//     so that a payment of less than an hour is still asked every minute; refused ones are asked once a minute.
+//     within PollMin and PollMax; the first within 4 s of losing the feed. Questions without an answer do not stretch it, the
+//     breaker is there for that; refused ones (401, 403, 422) are asked once a minute.
 //   - A terminal hint without truth (not after a success): every PollMin for 60 s.
 //   - At WatchUntil once, whatever the interval.
 //   - Final: 1 h and 24 h after FinalAt; unless succeeded, every 5 min while reopened. If there was no answer, every 15 min for a day.
@@ -152,9 +152,6 @@ func (c Cadence) interval(f Facts, age time.Duration, jitter float64) time.Durat
 		every = spread(recentEvery, jitter)
 	default:
 		every = spread(oldEvery, jitter)
-	}
-	if f.Failures > 0 {
-		every = max(every, min(c.PollMin<<min(f.Failures, 16), recentEvery))
 	}
 	if f.Refused {
 		every = max(every, spread(refusedEvery, jitter))
