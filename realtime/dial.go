@@ -66,8 +66,7 @@ func dial(ctx context.Context, client *http.Client, endpoint string) (*websocket
 	if resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {
 		return nil, &UpgradeError{Status: resp.StatusCode, Text: errorText(resp.Body)}
 	}
-	var withURL *url.Error
-	if errors.As(err, &withURL) {
+	if withURL, ok := errors.AsType[*url.Error](err); ok {
 		err = withURL.Err
 	}
 	return nil, fmt.Errorf("dial realtime: %w", err)

@@ -41,7 +41,6 @@ type mint struct {
 	mu   sync.Mutex
 	life time.Duration
 	fail error
-	wait time.Duration
 	make func(life time.Duration) string // nil: a good key
 	n    int
 }

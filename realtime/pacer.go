@@ -3,7 +3,8 @@ package realtime
 import "time"
 
 // pacer spaces the joins of all sockets evenly. When the project's limit is hit the rate halves, and comes back
-// slowly: a twentieth of the full rate for every quiet 10 s.
+// slowly: a twentieth of the full rate for every quiet minute, because the
+// service answers too many joins by closing the socket with all its channels.
 type pacer struct {
 	full, rate float64 // joins per second
 	next       time.Time
@@ -12,7 +13,7 @@ type pacer struct {
 
 const (
 	pacerFloor   = 0.1 // joins per second
-	pacerRecover = 10 * time.Second
+	pacerRecover = time.Minute
 )
 
 // at is the time of the next join.

@@ -88,12 +88,12 @@ func (p *pool) find(topic string, kind lane) (best *socket, wait bool) {
 }
 
 // fillPlaces joins waiting channels, as fast as the pace allows and sockets have room.
-func (l *loop) fillPlaces(now time.Time) {
+func (l *loop) fillPlaces(ctx context.Context, now time.Time) {
 	stuck := lane(0)
 	for stuck < lanes && !now.Before(l.pool.pace.at()) {
 		kind := l.pool.turn
 		l.pool.turn = (kind + 1) % lanes
-		if l.fillPlace(kind, now) {
+		if l.fillPlace(ctx, kind, now) {
 			stuck = 0
 		} else {
 			stuck++
@@ -102,7 +102,7 @@ func (l *loop) fillPlaces(now time.Time) {
 }
 
 // fillPlace serves the first of a lane, and reports whether it could.
-func (l *loop) fillPlace(kind lane, now time.Time) bool {
+func (l *loop) fillPlace(ctx context.Context, kind lane, now time.Time) bool {
 	queue := &l.pool.waiting[kind]
 	for len(*queue) > 0 {
 		fw := (*queue)[0]
@@ -113,7 +113,7 @@ func (l *loop) fillPlace(kind lane, now time.Time) bool {
 		s, wait := l.pool.find(fw.channel.target.wireTopic(), kind)
 		if s == nil {
 			if !wait {
-				l.openSocket(kind == apart, now)
+				l.openSocket(ctx, kind == apart, now)
 			}
 			return false
 		}
@@ -178,7 +178,7 @@ func (c channel) isOn(socket int) bool {
 }
 
 // openSocket starts a dial, unless one is under way or the last ones have failed.
-func (l *loop) openSocket(isApart bool, now time.Time) {
+func (l *loop) openSocket(ctx context.Context, isApart bool, now time.Time) {
 	if now.Before(l.pool.dialAt) {
 		return
 	}
@@ -187,7 +187,7 @@ func (l *loop) openSocket(isApart bool, now time.Time) {
 			return
 		}
 	}
-	ctx, cancel := context.WithCancel(context.Background()) // closeAll ends it, politely
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // closeAll ends it, with a close frame
 	l.pool.last++
 	s := &socket{number: l.pool.last, apart: isApart, legs: map[string]*follower{}, out: make(chan []byte, outgoing), stop: cancel}
 	s.alarm = newDeadline(func(now time.Time) { l.tend(s, now) })
@@ -217,8 +217,7 @@ func (l *loop) closed(s *socket, err error, now time.Time) {
 	}
 	var wait time.Duration
 	l.pool.dialFail, wait = l.pool.dialFail.fail(l.opts.Random())
-	var upgrade *UpgradeError
-	if errors.As(err, &upgrade) {
+	if upgrade, ok := errors.AsType[*UpgradeError](err); ok {
 		if upgrade.Misconfigured() {
 			wait = refusedDialIn + time.Duration(l.opts.Random()*float64(refusedDialIn))
 		}

@@ -39,7 +39,7 @@ func (f *Feed) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		l.fillPlaces(time.Now())
+		l.fillPlaces(ctx, time.Now())
 		l.startMints(ctx)
 		timer.Reset(l.untilNext(time.Now()))
 		select {

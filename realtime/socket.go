@@ -25,7 +25,6 @@ type socket struct {
 	apart  bool // for channels whose join has failed
 	open   bool
 	legs   map[string]*follower // by wire topic
-	limit  int                  // channels
 
 	joins    int // sent and not answered
 	openedAt time.Time

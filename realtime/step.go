@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/internal/secret"
@@ -311,7 +312,7 @@ func (s *stepper) changed(e evChange) {
 	if l == nil {
 		return
 	}
-	if l.phase < joined || !carries(e.change.ids, l.binding) || !s.target.isOwnRow(e.change.referenceID) {
+	if l.phase < joined || !slices.Contains(e.change.ids, l.binding) || !s.target.isOwnRow(e.change.referenceID) {
 		s.do(doIgnore{"foreign_change"})
 		return
 	}
@@ -321,15 +322,6 @@ func (s *stepper) changed(e evChange) {
 	default:
 		s.do(doIgnore{"foreign_change"})
 	}
-}
-
-func carries(ids []int64, id int64) bool {
-	for _, candidate := range ids {
-		if candidate == id {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *stepper) ended(e evEnd) {

@@ -166,7 +166,7 @@ func (h *history) check(event, effect any) {
 	case doNotify:
 		ref := h.channel.main.ref
 		switch {
-		case e.kind == Live && !(h.proofs[ref] && h.replies[ref]):
+		case e.kind == Live && (!h.proofs[ref] || !h.replies[ref]):
 			h.t.Fatalf("live after %T without reply (%t) and confirmation (%t) of join %s", event, h.replies[ref], h.proofs[ref], ref)
 		case e.kind == Lost && h.last == Lost:
 			h.t.Fatalf("lost was reported twice in a row")

@@ -58,11 +58,11 @@ type Keys interface {
 type Kind int
 
 const (
-	// Live: the server has confirmed the subscription, for the first time or again. Changes before it may have been missed.
+	// Live says that the server has confirmed the subscription, for the first time or again. Changes before it may have been missed.
 	Live Kind = iota + 1
-	// Lost: the channel was live and is not, or could not become live in time. The Feed goes on trying.
+	// Lost says that the channel was live and is not, or could not become live in time. The Feed goes on trying.
 	Lost
-	// Change: the payment's row has changed.
+	// Change says that the payment's row has changed.
 	Change
 )
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/url"
 	"strings"
@@ -99,9 +100,7 @@ func (s *Server) Token(life time.Duration, extra ...map[string]any) string {
 	now := s.opts.Now()
 	body := jwt.MapClaims{"role": "authenticated", "iat": now.Unix(), "exp": now.Add(life).Unix()}
 	for _, more := range extra {
-		for k, v := range more {
-			body[k] = v
-		}
+		maps.Copy(body, more)
 	}
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, body).SignedString([]byte(s.opts.JWTSecret.Reveal()))
 	if err != nil {

@@ -145,7 +145,7 @@ func (s *Server) subscribable(bindings []binding) string {
 	return ""
 }
 
-var uuidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`) //nolint:gochecknoglobals // a compiled constant
+var uuidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 func (b binding) badFilter(t Table) string {
 	for _, f := range b.filters {

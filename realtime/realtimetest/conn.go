@@ -16,6 +16,9 @@ type conn struct {
 	vsn   int
 	token string // connect-time token, for joins without one
 	end   context.CancelFunc
+	ended <-chan struct{}
+	// patience bounds one write: a client that does not read for 10 s is cut.
+	patience func() (context.Context, context.CancelFunc)
 
 	mu     sync.Mutex
 	posted []func()
@@ -25,10 +28,11 @@ type conn struct {
 	alive    chan struct{}       // the client has sent something
 }
 
-func newConn(s *Server, id int, ws *websocket.Conn, vsn int, token string, end context.CancelFunc) *conn {
+func newConn(ctx context.Context, s *Server, id int, ws *websocket.Conn, vsn int, token string, end context.CancelFunc) *conn {
 	return &conn{
-		srv: s, id: id, ws: ws, vsn: vsn, token: token, end: end,
-		wake: make(chan struct{}, 1), channels: map[string]*channel{}, alive: make(chan struct{}, 1),
+		srv: s, id: id, ws: ws, vsn: vsn, token: token, end: end, ended: ctx.Done(),
+		patience: func() (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, 10*time.Second) },
+		wake:     make(chan struct{}, 1), channels: map[string]*channel{}, alive: make(chan struct{}, 1),
 	}
 }
 
@@ -67,7 +71,7 @@ func (c *conn) run(ctx context.Context) {
 				return
 			}
 			if !deaf {
-				c.handle(ctx, data)
+				c.handle(data) //nolint:contextcheck // it goes through c.patience
 			}
 		case <-c.wake:
 			c.runPosted(deaf)
@@ -123,7 +127,7 @@ func (c *conn) read(ctx context.Context, frames chan<- []byte) {
 }
 
 // handle answers one client frame; malformed ones are ignored and the connection kept.
-func (c *conn) handle(ctx context.Context, data []byte) {
+func (c *conn) handle(data []byte) {
 	m, err := decode(c.vsn, data)
 	if err != nil {
 		return
@@ -134,7 +138,7 @@ func (c *conn) handle(ctx context.Context, data []byte) {
 			c.send(m.reply("ok", object{}))
 		}
 	case m.event == eventJoin:
-		c.join(ctx, m)
+		c.join(m)
 	default:
 		c.toChannel(m)
 	}
@@ -177,9 +181,8 @@ func (c *conn) sendRaw(data []byte) {
 	c.write(websocket.MessageText, data)
 }
 
-// write gives a client that does not read 10 s, then cuts it.
 func (c *conn) write(kind websocket.MessageType, data []byte) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := c.patience()
 	defer cancel()
 	if err := c.ws.Write(ctx, kind, data); err != nil {
 		c.end()

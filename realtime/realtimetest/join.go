@@ -1,7 +1,6 @@
 package realtimetest
 
 import (
-	"context"
 	"encoding/json"
 	"hash/fnv"
 	"strings"
@@ -44,7 +43,7 @@ type joinPayload struct {
 }
 
 // join answers phx_join. A topic that is joined already is superseded: the new reply first, then phx_close with the old ref.
-func (c *conn) join(ctx context.Context, m message) {
+func (c *conn) join(m message) {
 	if !strings.HasPrefix(m.topic, topicPrefix) {
 		m.joinRef = nil
 		c.send(m.reply("error", object{"reason": "unmatched topic"}))
@@ -74,7 +73,7 @@ func (c *conn) join(ctx context.Context, m message) {
 
 	cl, reason := c.mayJoin(m.topic, token)
 	if reason != "" {
-		sleep(ctx, c.srv.opts.JoinErrorDelay)
+		sleep(c.ended, c.srv.opts.JoinErrorDelay)
 		c.send(m.reply("error", object{"reason": reason}))
 		if strings.HasPrefix(reason, "ClientJoinRateLimitReached") || strings.HasPrefix(reason, "TenantNotFound") {
 			c.close(websocket.StatusGoingAway)

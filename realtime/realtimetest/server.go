@@ -185,7 +185,7 @@ func (s *Server) admit(r *http.Request) (token string, code int, text string) {
 }
 
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, code int, text string) {
-	sleep(r.Context(), s.opts.ConnectErrorDelay)
+	sleep(r.Context().Done(), s.opts.ConnectErrorDelay)
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": text})
@@ -201,7 +201,7 @@ func (s *Server) serve(ctx context.Context, ws *websocket.Conn, vsn int, token s
 		return
 	}
 	s.lastConn++
-	c := newConn(s, s.lastConn, ws, vsn, token, cancel)
+	c := newConn(ctx, s, s.lastConn, ws, vsn, token, cancel)
 	s.conns[c.id] = c
 	s.handlers.Add(1)
 	s.mu.Unlock()
@@ -259,7 +259,7 @@ func (s *Server) each(f func(*conn)) {
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) {
+func sleep(done <-chan struct{}, d time.Duration) {
 	if d <= 0 {
 		return
 	}
@@ -267,6 +267,6 @@ func sleep(ctx context.Context, d time.Duration) {
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-ctx.Done():
+	case <-done:
 	}
 }
