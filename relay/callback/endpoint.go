@@ -20,11 +20,8 @@ const (
 	hastenBatch = 50
 )
 
-// What the breaker is told of an attempt that brought no acknowledgement.
-var (
-	errFailed  = errors.New("not acknowledged")
-	errStopped = errors.New("stopped by the relay") // says nothing about the endpoint
-)
+// errFailed is what the breaker is told of an attempt that brought no acknowledgement.
+var errFailed = errors.New("not acknowledged")
 
 // endpoint sends the callbacks of one URL. All fields but opts, outbox, client, wake and ended belong to the
 // goroutine of run.
@@ -75,7 +72,6 @@ func newEndpoint(rawURL string, outbox Outbox, opts Options) *endpoint {
 		MaxRequests: 1,
 		Timeout:     openFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
-		IsExcluded:  func(err error) bool { return errors.Is(err, errStopped) },
 	})
 	return e
 }

@@ -15,8 +15,7 @@ func (e *endpoint) land(l landing) {
 	switch l.reason {
 	case Acknowledged:
 		f.tell(nil)
-	case Stopped:
-		f.tell(errStopped)
+	case Stopped: // says nothing about the endpoint
 	default:
 		f.tell(errFailed)
 	}
