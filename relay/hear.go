@@ -44,7 +44,9 @@ func (r *Relay) Hear(id string, heard Heard) {
 	if w == nil || !w.following {
 		return
 	}
-	if !heard.Live {
+	if heard.Live {
+		w.newsAt = r.now()
+	} else {
 		w.lostAt = r.now()
 	}
 	w.live = heard.Live
@@ -64,6 +66,7 @@ func (r *Relay) hearChange(id string, change Change) {
 		return
 	}
 	now := r.now()
+	w.newsAt = now
 	hint := Hint{Status: change.Status, At: now}
 	p, effects := Decide(w.p, hint, now)
 	for _, effect := range effects {
@@ -75,6 +78,7 @@ func (r *Relay) hearChange(id string, change Change) {
 			r.refreshLocked(w)
 			r.keepHint(heardHint{id, hint})
 		case AskNow:
+			r.refreshLocked(w)
 			r.asker.AskAgain(Question{Payment: p, Via: ViaVerify, Urgency: UrgentVerify})
 		case Record, Report, UnknownWord:
 		}

@@ -17,6 +17,7 @@ type watch struct {
 	link      Link    // as pages were last told
 	askedAt   time.Time
 	lostAt    time.Time // when realtime ceased to be proven
+	newsAt    time.Time // when something was heard, or could be heard again: older truth may be out of date
 	failures  int       // questions in a row without truth
 
 	wakeAt time.Time // when refresh is due; zero: never
@@ -104,7 +105,8 @@ func (r *Relay) refreshLocked(w *watch) {
 	}
 
 	facts := w.p.facts(now)
-	facts.Live, facts.LostAt, facts.PageOpen, facts.Failures = w.live, w.lostAt, w.pages > 0, w.failures
+	facts.Live = w.live && !w.p.TruthAt.Before(w.newsAt) // polled until truth has caught up
+	facts.LostAt, facts.PageOpen, facts.Failures = w.lostAt, w.pages > 0, w.failures
 	if w.askedAt.After(facts.LastAsked) {
 		facts.LastAsked = w.askedAt
 	}

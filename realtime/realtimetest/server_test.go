@@ -1,206 +1,16 @@
 package realtimetest_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
 
-	"github.com/dollr-relay/dollr-relay/internal/secret"
 	"github.com/dollr-relay/dollr-relay/realtime/realtimetest"
 )
-
-const (
-	jwtSecret = "a-jwt-secret-for-tests-of-32-bytes!"
-	reference = "550e8400-e29b-41d4-a716-446655440000"
-	topic     = "realtime:payment-intent:55:" + reference
-	binding   = `{"event":"*","schema":"public","table":"checkout_payment_intent_public_status","filter":"reference_id=eq.` + reference + `"}`
-)
-
-// bench is a raw client on a served stand-in, in a bubble.
-type bench struct {
-	t    *testing.T
-	srv  *realtimetest.Served
-	conn *websocket.Conn
-}
-
-func run(t *testing.T, o realtimetest.Options, test func(b *bench)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		o.JWTSecret = secret.New(jwtSecret)
-		srv := realtimetest.NewServer(t, o)
-		test(&bench{t: t, srv: srv})
-	})
-}
-
-// request is an upgrade request with the given path, query and key.
-func (b *bench) dial(path, vsn, key string) (*websocket.Conn, *http.Response, error) {
-	query := url.Values{}
-	if vsn != "" {
-		query.Set("vsn", vsn)
-	}
-	if key != "" {
-		query.Set("apikey", key)
-	}
-	return websocket.Dial(b.t.Context(), b.srv.URL+path+"?"+query.Encode(), &websocket.DialOptions{HTTPClient: b.srv.Client()})
-}
-
-// connect opens a socket that the test reads by [bench.next].
-func (b *bench) connect(vsn string) {
-	b.t.Helper()
-	conn, _, err := b.dial("/realtime/v1/websocket", vsn, b.srv.Token(time.Hour)) //nolint:bodyclose // the library closes it
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	conn.SetReadLimit(1 << 20)
-	b.conn = conn
-	b.t.Cleanup(func() { _ = conn.CloseNow() })
-}
-
-func (b *bench) send(format string, args ...any) {
-	b.t.Helper()
-	if err := b.conn.Write(b.t.Context(), websocket.MessageText, fmt.Appendf(nil, format, args...)); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-var errSilence = errors.New("nothing came")
-
-// next is the next text frame, if it comes within d; asking ends the connection if it does not.
-func (b *bench) next(d time.Duration) (string, error) {
-	ctx, cancel := context.WithTimeout(b.t.Context(), d)
-	defer cancel()
-	_, data, err := b.conn.Read(ctx)
-	if ctx.Err() != nil {
-		return "", errSilence
-	}
-	return string(data), err
-}
-
-func (b *bench) expect(want string) {
-	b.t.Helper()
-	got, err := b.next(30 * time.Second)
-	if err != nil || got != want {
-		b.t.Fatalf("received %s, %v\nwant %s", got, err, want)
-	}
-}
-
-func (b *bench) expectClose(want websocket.StatusCode) {
-	b.t.Helper()
-	got, err := b.next(3 * time.Minute)
-	if websocket.CloseStatus(err) != want {
-		b.t.Fatalf("received %s, %v, want close %d", got, err, want)
-	}
-}
-
-func (b *bench) join(ref, token, bindings string) {
-	b.t.Helper()
-	b.send(`["%s","%s","%s","phx_join",{"config":{"postgres_changes":%s},"access_token":"%s"}]`, ref, ref, topic, bindings, token)
-}
-
-// joined joins and reads reply and confirmation, and returns the binding's id.
-func (b *bench) joined(ref, token string) string {
-	b.t.Helper()
-	b.join(ref, token, "["+binding+"]")
-	reply, err := b.next(time.Second)
-	if err != nil || !strings.HasPrefix(reply, fmt.Sprintf(`["%s","%s","%s","phx_reply",{"response":{"postgres_changes":[`, ref, ref, topic)) {
-		b.t.Fatalf("join answered %s, %v", reply, err)
-	}
-	b.expect(systemFrame(ref, "postgres_changes", "Subscribed to PostgreSQL", "ok"))
-	_, rest, _ := strings.Cut(reply, `"id":`)
-	id, _, _ := strings.Cut(rest, "}")
-	return id
-}
-
-func systemFrame(ref, extension, message, status string) string {
-	text, _ := json.Marshal(message)
-	return fmt.Sprintf(`["%s",null,"%s","system",{"channel":"%s","extension":"%s","message":%s,"status":"%s"}]`,
-		ref, topic, strings.TrimPrefix(topic, "realtime:"), extension, text, status)
-}
-
-func errorFrame(ref, reason string) string {
-	return fmt.Sprintf(`["%s","%s","%s","phx_reply",{"response":{"reason":"%s"},"status":"error"}]`, ref, ref, topic, reason)
-}
-
-func closeFrame(ref string) string {
-	return fmt.Sprintf(`["%s","%s","%s","phx_close",{}]`, ref, ref, topic)
-}
-
-func TestS1S2_upgrades(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name, path, vsn string
-		key             func(s *realtimetest.Served) string
-		status          int
-		text            string
-	}{
-		{"public path", "/realtime/v1/websocket", "2.0.0", good, 101, ""},
-		{"native path", "/socket/websocket", "1.0.0", good, 101, ""},
-		{"no vsn", "/realtime/v1/websocket", "", good, 101, ""},
-		{"unknown vsn", "/realtime/v1/websocket", "3.0.0", good, 403, ""},
-		{"no key", "/realtime/v1/websocket", "2.0.0", func(*realtimetest.Served) string { return "" }, 401, "API key is missing"},
-		{"expired", "/realtime/v1/websocket", "2.0.0", func(s *realtimetest.Served) string { return s.Token(-time.Second) }, 401, "Token has expired"},
-		{"no role", "/realtime/v1/websocket", "2.0.0", func(s *realtimetest.Served) string { return s.Token(time.Hour, map[string]any{"role": nil}) }, 401, "Fields `role` and `exp` are required in JWT"},
-		{"no JWT", "/realtime/v1/websocket", "2.0.0", func(*realtimetest.Served) string { return "sb_publishable_x" }, 401, "The token provided is not a valid JWT"},
-		{"bad signature", "/realtime/v1/websocket", "2.0.0", foreign, 401, "Failed to validate JWT signature"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			run(t, realtimetest.Options{}, func(b *bench) {
-				start := time.Now()
-				conn, resp, err := b.dial(tt.path, tt.vsn, tt.key(b.srv))
-				if resp == nil || resp.StatusCode != tt.status || (err == nil) != (tt.status == 101) {
-					t.Fatalf("upgrade: %v, %v, want status %d", resp, err, tt.status)
-				}
-				if conn != nil {
-					_ = conn.CloseNow()
-					return
-				}
-				body, _ := io.ReadAll(resp.Body)
-				var answer struct{ Error string }
-				if len(body) > 0 {
-					if err := json.Unmarshal(body, &answer); err != nil {
-						t.Fatalf("body %q: %v", body, err)
-					}
-				}
-				if answer.Error != tt.text {
-					t.Errorf("error %q, want %q", answer.Error, tt.text)
-				}
-				if took := time.Since(start); tt.text != "" && took != 2*time.Second {
-					t.Errorf("answered after %s, want 2 s", took)
-				}
-			})
-		})
-	}
-}
-
-func good(s *realtimetest.Served) string { return s.Token(time.Hour) }
-
-// foreign is a key of another project.
-func foreign(*realtimetest.Served) string {
-	return realtimetest.New(realtimetest.Options{JWTSecret: secret.New("another project's secret, as long")}).Token(time.Hour)
-}
-
-func TestS2_tooManySockets(t *testing.T) {
-	t.Parallel()
-	run(t, realtimetest.Options{MaxSockets: 1}, func(b *bench) {
-		b.connect("2.0.0")
-		_, resp, err := b.dial("/realtime/v1/websocket", "2.0.0", b.srv.Token(time.Hour)) //nolint:bodyclose // the library closes it
-		if err == nil || resp == nil || resp.StatusCode != http.StatusTooManyRequests {
-			t.Errorf("second socket: %v, %v, want 429", resp, err)
-		}
-	})
-}
 
 func TestS3S4S5S6S11_joinConfirmationAndChanges(t *testing.T) {
 	t.Parallel()
@@ -333,7 +143,7 @@ func TestS10_idleSocketIsClosedWith1000(t *testing.T) {
 
 func TestS12_filtersAndErrors(t *testing.T) {
 	t.Parallel()
-	run(t, realtimetest.Options{Visible: func(claims map[string]any, row realtimetest.Row) bool { return row["status"] != "HIDDEN" }}, func(b *bench) {
+	run(t, realtimetest.Options{Visible: func(_ map[string]any, row realtimetest.Row) bool { return row["status"] != "HIDDEN" }}, func(b *bench) {
 		b.connect("2.0.0")
 		id := b.joined("1", b.srv.Token(time.Hour))
 		b.srv.Change(realtimetest.Row{"reference_id": "11111111-1111-4111-8111-111111111111", "status": "PAID"}) // another row
@@ -451,7 +261,7 @@ func TestS19_faultsOnDemand(t *testing.T) {
 			t.Errorf("read ended with %v, want no close frame", err)
 		}
 		b.srv.SetFaults(realtimetest.Faults{Down: true})
-		if _, _, err := b.dial("/realtime/v1/websocket", "2.0.0", b.srv.Token(time.Hour)); err == nil { //nolint:bodyclose // no response
+		if _, _, err := b.dial("/realtime/v1/websocket", "2.0.0", b.srv.Token(time.Hour)); err == nil {
 			t.Errorf("connected to a server that is down")
 		}
 	})

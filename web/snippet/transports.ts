@@ -39,10 +39,6 @@ const http =
       attempt.wait = +headers.get("retry-after")! * 1e3;
       if (!ok) return status;
       attempt.hear("");
-      for (const type of ["link", "token"]) {
-        const value = headers.get("relay-" + type);
-        if (value) attempt.hear(JSON.stringify({ type, [type]: value }));
-      }
       const reader = body?.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = "", chunk; reader && !chunk?.done; ) {
         chunk = await reader.read();
@@ -52,6 +48,10 @@ const http =
           attempt.hear(line.replace(/^data:/, ""));
           if (/^retry:/.test(line)) attempt.wait = +line.slice(6);
         }
+      }
+      for (const type of ["link", "token"]) {
+        const value = headers.get("relay-" + type);
+        if (value) attempt.hear(JSON.stringify({ type, [type]: value }));
       }
       if (!polling) return 0;
       // A server that always has news must not be asked in a tight loop.

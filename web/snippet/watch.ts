@@ -98,6 +98,7 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
     rousing = setTimeout(() => {
       urgent = true;
       failures = 0;
+      if (!heard) rung = 0;
       last.abort();
       resume();
     }, 50); // one return makes several events
@@ -132,7 +133,7 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
       if (Date.now() - began > 1e4) failures = rung = 0;
       if (code == 401) {
         bearer = undefined;
-        failures++;
+        urgent = !failures++; // a fresh one is used at once, but only once
         if (typeof token != "function") {
           offline();
           close(Error("token refused"));

@@ -1,0 +1,48 @@
+// Starts Chromium for the tests and keeps screenshots where SCREENSHOTS says (default: screenshots/ beside this file).
+import { mkdir } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+export const folder = process.env.SCREENSHOTS || fileURLToPath(new URL("screenshots/", import.meta.url));
+
+export const desktop = { width: 1280, height: 860 };
+export const phone = { width: 390, height: 844 };
+
+export function launch() {
+  return chromium.launch({
+    executablePath: "/usr/bin/chromium",
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+/**
+ * Opens an empty page of its own context. Whatever the page reports as an error, a violated content security policy
+ * among them, is in page.problems.
+ */
+export async function open(browser, options = {}) {
+  const context = await browser.newContext({ viewport: desktop, locale: "en", ...options });
+  const page = await context.newPage();
+  page.problems = [];
+  page.on("pageerror", (error) => page.problems.push(String(error)));
+  page.on("console", (message) => {
+    // Chromium reports every refused connection; the tests refuse some on purpose.
+    if (message.type() == "error" && !/WebSocket|Failed to load resource|ERR_/.test(message.text())) {
+      page.problems.push(message.text());
+    }
+  });
+  return page;
+}
+
+export async function picture(page, name, options = {}) {
+  await mkdir(folder, { recursive: true });
+  await page.screenshot({ path: `${folder}/${name}.png`, ...options });
+}
