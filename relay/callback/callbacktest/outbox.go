@@ -66,6 +66,7 @@ func TestOutbox(t *testing.T, open func(testing.TB) Box) {
 		{"claims only the oldest unfinished callback of a payment", serialPerPayment},
 		{"a leased callback is claimed by nobody until the lease ends", leaseHolds},
 		{"renewing keeps a lease and does not revive a lost one", renews},
+		{"a claim that is finished holds nothing more", finishedHoldsNothing},
 		{"a fenced finish changes nothing", fences},
 		{"a finish stores state, due time and attempt", finishes},
 		{"giving back unsent uses up no attempt", givesBack},
@@ -158,6 +159,22 @@ func renews(b bench) {
 	b.wantIDs(fresh, "a")
 	b.must(b.box.Renew(b.tb.Context(), old, b.t0.Add(time.Hour)))
 	b.wantIDs(b.claim(here, 1, 31*time.Second), "a") // the old claim could not prolong the fresh one
+}
+
+// A renewal may cross the finish of the same claim, and a finish whose answer was lost comes twice.
+func finishedHoldsNothing(b bench) {
+	b.queue("a", "pay_a", here, 0)
+	d := b.claim(here, 1, 0)[0]
+	b.finish(d, b.failed(0, 5*time.Second))
+	b.must(b.box.Renew(b.tb.Context(), []callback.Delivery{d}, b.t0.Add(time.Hour)))
+	if err := b.box.Finish(b.tb.Context(), d, b.failed(0, time.Hour)); !errors.Is(err, callback.ErrFenced) {
+		b.tb.Errorf("second Finish of a claim = %v, want ErrFenced", err)
+	}
+	ds := b.claim(here, 1, 5*time.Second)
+	b.wantIDs(ds, "a")
+	if ds[0].Attempt != 2 {
+		b.tb.Errorf("Attempt = %d, want 2: the second Finish counts for nothing", ds[0].Attempt)
+	}
 }
 
 func fences(b bench) {
