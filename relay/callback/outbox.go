@@ -66,10 +66,11 @@ type Outbox interface {
 	// whichever holds it; it may be past. Zero: none waits. It is asked every two seconds and at every wake-up,
 	// so it should be a read of an index.
 	NextDue(ctx context.Context, url string) (time.Time, error)
-	// Claim leases up to limit claimable callbacks of url, oldest due first, until now plus lease.
-	// A callback whose lease has run out (its sender crashed) is claimable again.
+	// Claim leases up to limit claimable callbacks of url, those due first, until now plus lease, and returns
+	// them in any order. A callback whose lease has run out (its sender crashed) is claimable again.
 	Claim(ctx context.Context, url string, limit int, now time.Time, lease time.Duration) ([]Delivery, error)
-	// Renew prolongs the leases of those claims that still hold and ignores the others.
+	// Renew prolongs the leases of those claims that still hold and ignores the others: what was finished or
+	// claimed again meanwhile stays as it is.
 	Renew(ctx context.Context, ds []Delivery, until time.Time) error
 	// Finish ends a claim with what came of it, or returns ErrFenced and changes nothing.
 	Finish(ctx context.Context, d Delivery, r Result) error

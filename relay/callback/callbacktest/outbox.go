@@ -100,8 +100,8 @@ func claimsDue(b bench) {
 			b.tb.Errorf("claimed %+v (body %q), want its own body, URL and payment, and attempt 1", d, d.Body)
 		}
 	}
-	if !ds[0].QueuedAt.Equal(b.t0) {
-		b.tb.Errorf("QueuedAt = %s, want %s", ds[0].QueuedAt, b.t0)
+	if got := pick(b, ds, "a").QueuedAt; !got.Equal(b.t0) {
+		b.tb.Errorf("QueuedAt = %s, want %s", got, b.t0)
 	}
 	b.wantIDs(b.claim(here, 10, 5*time.Second), "c")
 }
