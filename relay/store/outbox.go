@@ -58,7 +58,7 @@ func scanDelivery(s scanner) (d callback.Delivery, err error) {
 func (s *Store) Renew(ctx context.Context, ds []callback.Delivery, until time.Time) error {
 	return s.write(ctx, "renew", func(ctx context.Context, tx querier) error {
 		for _, d := range ds {
-			if _, err := tx.ExecContext(ctx, `UPDATE callbacks SET lease_until = $1 WHERE id = $2 AND claims = $3 AND state = 'pending'`,
+			if _, err := tx.ExecContext(ctx, `UPDATE callbacks SET lease_until = $1 WHERE id = $2 AND claims = $3 AND lease_until > 0 AND state = 'pending'`,
 				ms(until), d.ID, d.Claim); err != nil {
 				return err
 			}
@@ -75,7 +75,7 @@ func (s *Store) Finish(ctx context.Context, d callback.Delivery, r callback.Resu
 			used, tried = 1, ms(r.At)
 		}
 		err := changedOne(tx.ExecContext(ctx, `UPDATE callbacks SET state = $1, next_at = $2, lease_until = 0, attempts = attempts + $3,
-			tried_at = CASE WHEN $4 > 0 THEN $4 ELSE tried_at END WHERE id = $5 AND claims = $6 AND state = 'pending'`,
+			tried_at = CASE WHEN $4 > 0 THEN $4 ELSE tried_at END WHERE id = $5 AND claims = $6 AND lease_until > 0 AND state = 'pending'`,
 			string(r.State), ms(r.NextAt), used, tried, d.ID, d.Claim))
 		if errors.Is(err, errRetry) {
 			return callback.ErrFenced

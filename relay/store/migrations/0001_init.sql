@@ -40,7 +40,7 @@ CREATE INDEX payments_open ON payments (id) WHERE outcome = 'pending';
 CREATE INDEX payments_final ON payments (final_at) WHERE outcome <> 'pending';
 CREATE INDEX payments_outcome ON payments (outcome, seq);
 CREATE INDEX payments_reference ON payments (reference_id) WHERE reference_id <> '';
-CREATE INDEX payments_source ON payments (source_type, source_id) WHERE source_id <> 0;
+CREATE INDEX payments_source ON payments (source_type, source_id) WHERE source_id <> 0 AND outcome = 'succeeded';
 
 -- The timeline: append only.
 CREATE TABLE events (

@@ -1,0 +1,357 @@
+package store_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/dollr-relay/dollr-relay/relay"
+	"github.com/dollr-relay/dollr-relay/relay/callback"
+	"github.com/dollr-relay/dollr-relay/relay/callback/callbacktest"
+	"github.com/dollr-relay/dollr-relay/relay/store"
+)
+
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+const hook = "https://shop.example/hooks"
+
+// conformance is what every engine must pass; open makes an empty store with one callback URL.
+func conformance(t *testing.T, open func(testing.TB) *store.Store) {
+	t.Helper()
+	tests := []struct {
+		name string
+		run  func(*testing.T, *store.Store)
+	}{
+		{"a payment comes back as it was written", roundTrip},
+		{"registering again finds the same payment", registersOnce},
+		{"a refused decision changes nothing", refusalChangesNothing},
+		{"an unknown payment is not found", unknownPayment},
+		{"an outcome brings payment, timeline, report and callback together", outcomeTogether},
+		{"the same outcome is reported once", reportedOnce},
+		{"concurrent truths cannot both win", concurrentTruths},
+		{"the feed is in commit order and refuses foreign cursors", feedOrder},
+		{"lists are newest first and paged", lists},
+		{"watched payments are the open ones and those to be asked again", watched},
+		{"siblings are other succeeded payments of the source", siblings},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.run(t, open(t))
+		})
+	}
+	t.Run("outbox", func(t *testing.T) {
+		t.Parallel()
+		callbacktest.TestOutbox(t, func(tb testing.TB) callbacktest.Box { return store.Box{Store: open(tb)} })
+	})
+}
+
+func collection() relay.Registration {
+	return relay.Registration{
+		Operation: relay.Collection, ReferenceID: uuid.NewString(), SessionID: 55, SourceType: "INVOICE", SourceID: 101,
+		Expected: &relay.Expected{Amount: "250.00", Currency: "USD", Side: "payee"}, Metadata: map[string]string{"order": "1042"},
+	}
+}
+
+func register(t *testing.T, s *store.Store, g relay.Registration) relay.Payment {
+	t.Helper()
+	p, _, _, err := s.Register(t.Context(), g.ID(), func(known *relay.Payment) (relay.Payment, []relay.Effect, error) {
+		if known == nil {
+			p, effects := g.Open(72*time.Hour, noon)
+			return p, effects, nil
+		}
+		return g.Merge(*known, 72*time.Hour, noon)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func observe(ctx context.Context, s *store.Store, id string, seen relay.Observation, now time.Time) (relay.Payment, []relay.Effect, error) {
+	return s.Apply(ctx, id, func(p relay.Payment) (relay.Payment, []relay.Effect) { return relay.Decide(p, seen, now) })
+}
+
+func must(t *testing.T, s *store.Store, id string, seen relay.Observation, now time.Time) relay.Payment {
+	t.Helper()
+	p, _, err := observe(t.Context(), s, id, seen, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func completed() relay.Truth {
+	return relay.Truth{Via: relay.ViaVerify, Status: "COMPLETED", Amounts: relay.Amounts{
+		PayerAmount: "255.00", PayerCurrency: "USD", PayeeAmount: "250.00", PayeeCurrency: "USD",
+	}}
+}
+
+func find(t *testing.T, s *store.Store, id string) relay.Payment {
+	t.Helper()
+	p, err := s.Find(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func roundTrip(t *testing.T, s *store.Store) {
+	g := collection()
+	g.CallbackURL = hook
+	p := register(t, s, g)
+	if got := find(t, s, p.ID); !reflect.DeepEqual(got, p) {
+		t.Errorf("Find() = %+v, want what was registered: %+v", got, p)
+	}
+	p = must(t, s, p.ID, relay.Hint{Status: "PROCESSING", At: noon.Add(time.Second)}, noon.Add(time.Second))
+	p = must(t, s, p.ID, relay.Silence{Via: relay.ViaPoll, Reason: "unreachable"}, noon.Add(80*time.Hour))
+	if got := find(t, s, p.ID); !reflect.DeepEqual(got, p) {
+		t.Errorf("Find() = %+v, want what was observed: %+v", got, p)
+	}
+	p = must(t, s, p.ID, relay.Truth{Via: relay.ViaPoll, Status: "FAILED"}, noon.Add(81*time.Hour))
+	p = must(t, s, p.ID, relay.Truth{Via: relay.ViaPoll, Status: "PENDING"}, noon.Add(82*time.Hour))
+	p = must(t, s, p.ID, completed(), noon.Add(83*time.Hour))
+	p = must(t, s, p.ID, relay.Truth{Via: relay.ViaPoll, Status: "FAILED"}, noon.Add(84*time.Hour))
+	if got := find(t, s, p.ID); !reflect.DeepEqual(got, p) {
+		t.Errorf("Find() = %+v, want the late, contradicted success: %+v", got, p)
+	}
+}
+
+func registersOnce(t *testing.T, s *store.Store) {
+	g := collection()
+	first := register(t, s, g)
+	again := register(t, s, g)
+	if again.ID != first.ID || again.Version != first.Version {
+		t.Errorf("registered again: %s version %d, want %s version %d", again.ID, again.Version, first.ID, first.Version)
+	}
+	events, err := s.Events(t.Context(), first.ID)
+	if err != nil || len(events) != 1 || events[0].Via != relay.ViaRegister {
+		t.Errorf("timeline = %+v, %v; want one entry via register", events, err)
+	}
+}
+
+func refusalChangesNothing(t *testing.T, s *store.Store) {
+	g := collection()
+	p := register(t, s, g)
+	refused := errors.New("refused")
+	_, _, _, err := s.Register(t.Context(), p.ID, func(known *relay.Payment) (relay.Payment, []relay.Effect, error) {
+		changed := *known
+		changed.Status = "CHANGED"
+		return changed, []relay.Effect{relay.Record{}}, refused
+	})
+	if !errors.Is(err, refused) {
+		t.Errorf("Register() = %v, want the decision's error", err)
+	}
+	if got := find(t, s, p.ID); !reflect.DeepEqual(got, p) {
+		t.Errorf("after a refusal: %+v, want %+v", got, p)
+	}
+}
+
+func unknownPayment(t *testing.T, s *store.Store) {
+	if _, err := s.Find(t.Context(), "pay_unknown"); !errors.Is(err, relay.ErrNotFound) {
+		t.Errorf("Find() = %v, want ErrNotFound", err)
+	}
+	if _, _, err := observe(t.Context(), s, "pay_unknown", completed(), noon); !errors.Is(err, relay.ErrNotFound) {
+		t.Errorf("Apply() = %v, want ErrNotFound", err)
+	}
+	if _, err := s.Events(t.Context(), "pay_unknown"); !errors.Is(err, relay.ErrNotFound) {
+		t.Errorf("Events() = %v, want ErrNotFound", err)
+	}
+	if _, err := s.Redeliver(t.Context(), "evt_unknown", noon); !errors.Is(err, store.ErrNoCallback) {
+		t.Errorf("Redeliver() = %v, want ErrNoCallback", err)
+	}
+}
+
+func outcomeTogether(t *testing.T, s *store.Store) {
+	p := register(t, s, collection())
+	must(t, s, p.ID, completed(), noon)
+	events, err := s.Events(t.Context(), p.ID)
+	if err != nil || len(events) != 2 || events[1].Outcome != relay.Succeeded {
+		t.Errorf("timeline = %+v, %v; want registered and succeeded", events, err)
+	}
+	feed, err := s.Feed(t.Context(), "", 10)
+	if err != nil || len(feed) != 1 || feed[0].Type != "payment.succeeded" || feed[0].ID != relay.ReportID(p.ID, "payment.succeeded") {
+		t.Fatalf("feed = %+v, %v; want payment.succeeded under its derived id", feed, err)
+	}
+	claimed, err := s.Claim(t.Context(), hook, 10, noon, 10*time.Second)
+	if err != nil || len(claimed) != 1 || claimed[0].ID != feed[0].ID {
+		t.Fatalf("Claim() = %+v, %v; want the report's callback", claimed, err)
+	}
+	var body struct {
+		Type string
+		Data json.RawMessage
+	}
+	if err := json.Unmarshal(claimed[0].Body, &body); err != nil || body.Type != "payment.succeeded" || string(body.Data) != string(feed[0].Data) {
+		t.Errorf("callback = %s, want the type and data of the feed", claimed[0].Body)
+	}
+	found, _, err := s.Callbacks(t.Context(), callback.Pending, 0, 10)
+	if err != nil || len(found) != 1 || found[0].PaymentID != p.ID || found[0].URL != hook {
+		t.Errorf("Callbacks() = %+v, %v; want the one", found, err)
+	}
+}
+
+func reportedOnce(t *testing.T, s *store.Store) {
+	g := collection()
+	p := register(t, s, g)
+	pending := relay.Truth{Via: relay.ViaPoll, Status: "PENDING"}
+	must(t, s, p.ID, pending, p.WatchUntil)
+	p = register(t, s, g)
+	if p.Outcome != relay.Pending {
+		t.Fatalf("an expired payment registered again is %s, want pending", p.Outcome)
+	}
+	p = must(t, s, p.ID, pending, p.WatchUntil.Add(time.Hour))
+	if p.Outcome != relay.Expired {
+		t.Fatalf("outcome = %s, want expired again", p.Outcome)
+	}
+	if feed, err := s.Feed(t.Context(), "", 10); err != nil || len(feed) != 1 {
+		t.Errorf("feed = %+v, %v; want expired once", feed, err)
+	}
+}
+
+func concurrentTruths(t *testing.T, s *store.Store) {
+	p := register(t, s, collection())
+	words := []string{"COMPLETED", "FAILED"}
+	var racing sync.WaitGroup
+	for i := range 40 {
+		racing.Go(func() {
+			truth := completed()
+			truth.Status = words[i%2]
+			if _, _, err := observe(t.Context(), s, p.ID, truth, noon); err != nil {
+				t.Errorf("Apply() = %v", err)
+			}
+		})
+	}
+	racing.Wait()
+	feed, err := s.Feed(t.Context(), "", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, e := range feed {
+		seen[e.Type]++
+	}
+	for kind, n := range seen {
+		if n != 1 {
+			t.Errorf("%s was reported %d times", kind, n)
+		}
+	}
+	if got := find(t, s, p.ID); got.Outcome != relay.Succeeded || !got.Contradicted || seen["payment.succeeded"] != 1 || seen["payment.contradicted"] != 1 {
+		t.Errorf("outcome %s contradicted=%t, reports %v; want one success, contradicted once", got.Outcome, got.Contradicted, seen)
+	}
+}
+
+func feedOrder(t *testing.T, s *store.Store) {
+	var want []string
+	for range 5 {
+		p := register(t, s, collection())
+		must(t, s, p.ID, completed(), noon)
+		want = append(want, relay.ReportID(p.ID, "payment.succeeded"))
+	}
+	var got []string
+	cursor := ""
+	for {
+		entries, err := s.Feed(t.Context(), cursor, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(entries) == 0 {
+			break
+		}
+		for _, e := range entries {
+			got = append(got, e.ID)
+			cursor = e.Cursor
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("feed = %v, want %v", got, want)
+	}
+	for _, foreign := range []string{"1-0000000000000000", "99-0123456789abcdef", "99", "-", "x-y", "-1-aa"} {
+		if _, err := s.Feed(t.Context(), foreign, 10); !errors.Is(err, store.ErrUnknownCursor) {
+			t.Errorf("Feed(%q) = %v, want ErrUnknownCursor", foreign, err)
+		}
+	}
+}
+
+func lists(t *testing.T, s *store.Store) {
+	var ids []string
+	for i := range 5 {
+		g := collection()
+		if i == 2 {
+			g = relay.Registration{Operation: relay.Source, SourceType: "ORDER", SourceID: 7}
+		}
+		ids = append([]string{register(t, s, g).ID}, ids...)
+	}
+	var got []string
+	cursor := int64(0)
+	for {
+		page, next, err := s.List(t.Context(), store.Filter{Before: cursor, Limit: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range page {
+			got = append(got, p.ID)
+		}
+		if cursor = next; next == 0 {
+			break
+		}
+	}
+	if !reflect.DeepEqual(got, ids) {
+		t.Errorf("list = %v, want newest first: %v", got, ids)
+	}
+	page, _, err := s.List(t.Context(), store.Filter{Operation: relay.Source, Outcome: relay.Pending, Limit: 10})
+	if err != nil || len(page) != 1 || page[0].ID != ids[2] {
+		t.Errorf("filtered list = %+v, %v; want the source", page, err)
+	}
+}
+
+func watched(t *testing.T, s *store.Store) {
+	open := register(t, s, collection())
+	recent := register(t, s, collection())
+	must(t, s, recent.ID, completed(), noon)
+	old := register(t, s, collection())
+	must(t, s, old.ID, completed(), noon)
+	must(t, s, old.ID, completed(), noon.Add(25*time.Hour))
+	want := map[string]bool{open.ID: true, recent.ID: true}
+	got := map[string]bool{}
+	after := ""
+	for {
+		batch, err := s.Watched(t.Context(), after, noon.Add(25*time.Hour), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(batch) == 0 {
+			break
+		}
+		got[batch[0].ID] = true
+		after = batch[0].ID
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("watched = %v, want the open one and the one whose later questions are not answered: %v", got, want)
+	}
+}
+
+func siblings(t *testing.T, s *store.Store) {
+	first, second := register(t, s, collection()), register(t, s, collection())
+	must(t, s, first.ID, completed(), noon)
+	must(t, s, second.ID, completed(), noon)
+	for p, other := range map[string]string{first.ID: second.ID, second.ID: first.ID} {
+		if got := find(t, s, p).Siblings; !reflect.DeepEqual(got, []string{other}) {
+			t.Errorf("siblings of %s = %v, want %s", p, got, other)
+		}
+	}
+	feed, err := s.Feed(t.Context(), "", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var data struct{ Siblings []string }
+	if err := json.Unmarshal(feed[1].Data, &data); err != nil || fmt.Sprint(data.Siblings) != fmt.Sprint([]string{first.ID}) {
+		t.Errorf("the second success names siblings %v (%v), want the first", data.Siblings, err)
+	}
+}

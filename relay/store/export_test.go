@@ -1,0 +1,48 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/dollr-relay/dollr-relay/relay"
+	"github.com/dollr-relay/dollr-relay/relay/callback"
+	"github.com/dollr-relay/dollr-relay/relay/callback/callbacktest"
+)
+
+// Box lets the outbox suite put callbacks in that no payment has brought.
+type Box struct{ *Store }
+
+// Queue implements [callbacktest.Box].
+func (b Box) Queue(ctx context.Context, id, paymentID, url string, body []byte, at time.Time) error {
+	return b.write(ctx, "test", func(ctx context.Context, tx querier) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO reports (id, payment_id, type, at, body, chain) VALUES ($1, $2, 'test', $3, $4, '')`,
+			id, paymentID, ms(at), string(body)); err != nil {
+			return err
+		}
+		return insertCallback(ctx, tx, id, relay.Payment{ID: paymentID}, relay.Report{Type: "test", At: at}, url)
+	})
+}
+
+// Redeliver implements [callbacktest.Box].
+func (b Box) Redeliver(ctx context.Context, id string, at time.Time) error {
+	_, err := b.Store.Redeliver(ctx, id, at)
+	return err
+}
+
+// Look implements [callbacktest.Box].
+func (b Box) Look(ctx context.Context, id string) (callbacktest.Row, error) {
+	c, err := scanCallback(b.engine.reader().QueryRowContext(ctx, `SELECT `+callbackColumns+` FROM callbacks WHERE id = $1`, id))
+	if err != nil {
+		return callbacktest.Row{}, err
+	}
+	row := callbacktest.Row{State: c.State, Due: c.NextAt}
+	tries, err := attempts(ctx, b.engine.reader(), id)
+	for _, a := range tries {
+		row.Attempts = append(row.Attempts, callbacktest.Attempt{
+			At: a.At, Duration: time.Duration(a.DurationMS) * time.Millisecond, Code: a.Status, Err: a.Error, Response: a.Response,
+		})
+	}
+	return row, err
+}
+
+var _ callback.Outbox = Box{}

@@ -1,0 +1,127 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dollr-relay/dollr-relay/relay"
+	"github.com/dollr-relay/dollr-relay/relay/store"
+)
+
+func TestSQLite(t *testing.T) {
+	t.Parallel()
+	conformance(t, func(tb testing.TB) *store.Store { return openSQLite(tb, filepath.Join(tb.TempDir(), "relay.db")) })
+}
+
+func openSQLite(tb testing.TB, path string) *store.Store {
+	tb.Helper()
+	s, err := store.Open(context.Background(), "sqlite:"+path, store.Options{CallbackURLs: []string{hook}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Errorf("Close() = %v", err)
+		}
+	})
+	return s
+}
+
+func TestSQLite_secondProcessIsToldWhy(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "relay.db")
+	openSQLite(t, path)
+	_, err := store.Open(t.Context(), "sqlite:"+path, store.Options{})
+	if err == nil || !strings.Contains(err.Error(), "another process uses this database") {
+		t.Errorf("Open() = %v, want an error that says that another process uses it", err)
+	}
+}
+
+func TestSQLite_reopensWithWhatWasCommitted(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "relay.db")
+	s, err := store.Open(t.Context(), "sqlite:"+path, store.Options{CallbackURLs: []string{hook}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := register(t, s, collection())
+	must(t, s, p.ID, completed(), noon)
+	if _, err := s.Claim(t.Context(), hook, 1, noon, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openSQLite(t, path)
+	if got := find(t, s, p.ID); got.Outcome != relay.Succeeded {
+		t.Errorf("after reopening: %s, want succeeded", got.Outcome)
+	}
+	if err := s.ExpireLeases(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if claimed, err := s.Claim(t.Context(), hook, 1, noon, time.Hour); err != nil || len(claimed) != 1 {
+		t.Errorf("Claim() = %v, %v; want the interrupted callback at once", claimed, err)
+	}
+}
+
+// TestSQLite_membersOfABatchFailAlone commits many transactions at once, every third of which fails
+// after it has written: its writes are gone and the others' are there.
+func TestSQLite_membersOfABatchFailAlone(t *testing.T) {
+	t.Parallel()
+	s := openSQLite(t, filepath.Join(t.TempDir(), "relay.db"))
+	failure := errors.New("on purpose")
+	var running sync.WaitGroup
+	payments := make([]relay.Payment, 300)
+	for i := range payments {
+		payments[i], _ = collection().Open(time.Hour, noon)
+		running.Go(func() {
+			defer func() { _ = recover() }()
+			_, _, _, err := s.Register(t.Context(), payments[i].ID, func(*relay.Payment) (relay.Payment, []relay.Effect, error) {
+				switch i % 3 {
+				case 1:
+					return relay.Payment{}, nil, failure
+				case 2:
+					panic("on purpose")
+				}
+				return payments[i], nil, nil
+			})
+			if (err == nil) != (i%3 == 0) {
+				t.Errorf("transaction %d: %v", i, err)
+			}
+		})
+	}
+	running.Wait()
+	for i, p := range payments {
+		if _, err := s.Find(t.Context(), p.ID); (err == nil) != (i%3 == 0) {
+			t.Errorf("payment %d: %v", i, err)
+		}
+	}
+}
+
+func BenchmarkSQLite_register(b *testing.B) {
+	for _, callers := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			s := openSQLite(b, filepath.Join(b.TempDir(), "relay.db"))
+			b.SetParallelism(callers)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					g := collection()
+					_, _, _, err := s.Register(b.Context(), g.ID(), func(*relay.Payment) (relay.Payment, []relay.Effect, error) {
+						p, effects := g.Open(time.Hour, noon)
+						return p, effects, nil
+					})
+					if err != nil {
+						b.Error(err)
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
+		})
+	}
+}
