@@ -74,7 +74,11 @@ func New(ctx context.Context, config Config, opts Options) (_ *App, err error) {
 
 // open takes what only one process can have.
 func (a *App) open(ctx context.Context) (err error) {
-	a.store, err = store.Open(ctx, a.config.DatabaseURL.Reveal(), store.Options{CallbackURLs: a.config.CallbackURLs, Observe: a.metrics.database})
+	options := store.Options{CallbackURLs: a.config.CallbackURLs, Observe: a.metrics.database}
+	if len(a.config.CallbackSchedule) > 0 {
+		options.FirstDelay = a.config.CallbackSchedule[0]
+	}
+	a.store, err = store.Open(ctx, a.config.DatabaseURL.Reveal(), options)
 	if err != nil {
 		return err
 	}

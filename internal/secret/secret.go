@@ -12,20 +12,34 @@ import (
 const redacted = "[secret]"
 
 // Value is a credential. Its zero value is the empty secret.
-type Value struct{ text string }
+type Value struct {
+	// A pointer, because fmt does not call Format on the unexported fields of others: there it
+	// prints an address.
+	text *string
+}
 
 // New wraps a credential.
-func New(text string) Value { return Value{text} }
+func New(text string) Value {
+	if text == "" {
+		return Value{}
+	}
+	return Value{&text}
+}
 
 // Reveal returns the credential itself. Call it only where the bytes leave for their one purpose.
-func (v Value) Reveal() string { return v.text }
+func (v Value) Reveal() string {
+	if v.text == nil {
+		return ""
+	}
+	return *v.text
+}
 
 // IsZero reports whether no credential is held.
-func (v Value) IsZero() bool { return v.text == "" }
+func (v Value) IsZero() bool { return v.text == nil }
 
 // Equal compares in constant time.
 func (v Value) Equal(other string) bool {
-	return subtle.ConstantTimeCompare([]byte(v.text), []byte(other)) == 1
+	return subtle.ConstantTimeCompare([]byte(v.Reveal()), []byte(other)) == 1
 }
 
 // Format implements [fmt.Formatter], so that no verb, not even %#v or %q, shows the credential.

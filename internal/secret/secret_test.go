@@ -16,12 +16,15 @@ func TestValue_isNeverPrinted(t *testing.T) {
 	const credential = "correct-horse-battery-staple"
 	v := secret.New(credential)
 	holder := struct{ Key secret.Value }{v}
+	hidden := struct{ key secret.Value }{v} // fmt cannot call methods on unexported fields
 
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		fmt.Fprintf(&out, verb+"\n", v)
 		fmt.Fprintf(&out, verb+"\n", &v)
 		fmt.Fprintf(&out, verb+"\n", holder)
+		fmt.Fprintf(&out, verb+"\n", hidden)
+		fmt.Fprintf(&out, verb+"\n", &hidden)
 	}
 	if err := json.NewEncoder(&out).Encode(holder); err != nil {
 		t.Fatal(err)

@@ -17,9 +17,16 @@ import (
 func capturedTable() realtimetest.Table {
 	t := realtimetest.StatusTable()
 	t.Columns = []realtimetest.Column{
-		{Name: "id", Type: "int8"}, {Name: "reference_id", Type: "uuid"}, {Name: "status", Type: "text"}, {Name: "amount", Type: "numeric"},
-		{Name: "paid", Type: "bool"}, {Name: "meta", Type: "jsonb"}, {Name: "tags", Type: "_int4"}, {Name: "labels", Type: "_text"},
-		{Name: "created", Type: "timestamp"}, {Name: "updated_at", Type: "timestamptz"},
+		{Name: "id", Type: "int8"},
+		{Name: "reference_id", Type: "uuid"},
+		{Name: "status", Type: "text"},
+		{Name: "amount", Type: "numeric"},
+		{Name: "paid", Type: "bool"},
+		{Name: "meta", Type: "jsonb"},
+		{Name: "tags", Type: "_int4"},
+		{Name: "labels", Type: "_text"},
+		{Name: "created", Type: "timestamp"},
+		{Name: "updated_at", Type: "timestamptz"},
 	}
 	return t
 }

@@ -19,7 +19,7 @@ func (b Box) Queue(ctx context.Context, id, paymentID, url string, body []byte, 
 			id, paymentID, ms(at), string(body)); err != nil {
 			return err
 		}
-		return insertCallback(ctx, tx, id, relay.Payment{ID: paymentID}, relay.Report{Type: "test", At: at}, url)
+		return insertCallback(ctx, tx, id, relay.Payment{ID: paymentID}, relay.Report{Type: "test", At: at}, url, 0)
 	})
 }
 

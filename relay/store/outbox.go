@@ -17,13 +17,13 @@ const oldest = `NOT EXISTS (SELECT 1 FROM callbacks o WHERE o.payment_id = c.pay
 
 // insertCallback puts a report into the outbox and makes the payment's waiting callbacks due: a
 // late success must not wait days behind a failure that could not be delivered.
-func insertCallback(ctx context.Context, tx querier, id string, p relay.Payment, r relay.Report, url string) error {
+func insertCallback(ctx context.Context, tx querier, id string, p relay.Payment, r relay.Report, url string, delay time.Duration) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE callbacks SET next_at = $1 WHERE payment_id = $2 AND state = 'pending' AND next_at > $1`,
 		ms(r.At), p.ID); err != nil {
 		return fmt.Errorf("make waiting callbacks due: %w", err)
 	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO callbacks (id, payment_id, type, url, state, created_at, queued_at, next_at, tried_at, lease_until, claims, attempts)
-		VALUES ($1, $2, $3, $4, 'pending', $5, $5, $5, 0, 0, 0, 0)`, id, p.ID, r.Type, url, ms(r.At))
+		VALUES ($1, $2, $3, $4, 'pending', $5, $5, $6, 0, 0, 0, 0)`, id, p.ID, r.Type, url, ms(r.At), ms(r.At.Add(delay)))
 	if err != nil {
 		return fmt.Errorf("enqueue callback: %w", err)
 	}

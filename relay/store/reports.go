@@ -51,7 +51,7 @@ func (s *Store) insertReport(ctx context.Context, tx querier, p relay.Payment, r
 	if len(s.opts.CallbackURLs) == 0 {
 		return nil
 	}
-	return insertCallback(ctx, tx, id, p, r, cmp.Or(p.CallbackURL, s.opts.CallbackURLs[0]))
+	return insertCallback(ctx, tx, id, p, r, cmp.Or(p.CallbackURL, s.opts.CallbackURLs[0]), s.opts.FirstDelay)
 }
 
 // placeReports gives reports without a position the next ones. The chain of a report hashes its

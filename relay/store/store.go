@@ -20,6 +20,8 @@ type Options struct {
 	// CallbackURLs are where reports go: the first is the default. None: reports are only read
 	// from the event feed.
 	CallbackURLs []string
+	// FirstDelay is how long a callback waits before its first attempt.
+	FirstDelay time.Duration
 	// Observe hears how long an operation took.
 	Observe func(op string, took time.Duration)
 }
