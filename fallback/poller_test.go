@@ -79,6 +79,7 @@ func TestPoller_asksWhenDue(t *testing.T) {
 		p.Remove("removed")
 		p.Remove("unknown")
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		a.want(t, "past poll", "before run poll", "sooner verify", "late poll")
 		for id, want := range map[string]time.Duration{"past": 0, "before run": time.Second, "sooner": 2 * time.Second, "late": time.Minute} {
 			if got := a.at[id][0].Sub(start); got != want {
@@ -154,6 +155,7 @@ func TestPoller_mostUrgentFirstWithinItsWorkers(t *testing.T) {
 		}
 		runPoller(t, p)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		a.want(t, "verify x", "page_key x", "page x", "young x", "audit x", "old x")
 		if most != 1 {
 			t.Errorf("%d questions at once, want 1", most)
@@ -177,7 +179,7 @@ func TestPoller_holdsWhileTheBreakerIsOpen(t *testing.T) {
 		}
 		time.Sleep(10*time.Second - 1)
 		a.want(t)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if n := len(a.log); n != 10 {
 			t.Errorf("%d questions after the hold, want all 10", n)
