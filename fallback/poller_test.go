@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -335,4 +336,33 @@ func filled(b *testing.B) (*fallback.Poller, []string) {
 		p.Set(ids[i], now.Add(time.Hour+time.Duration(i)*time.Millisecond), "poll", dollr.UrgentOld)
 	}
 	return p, ids
+}
+
+// BenchmarkPoller_idle reports the share of a core that 100,000 payments on the schedule take while 10 questions per second are put.
+func BenchmarkPoller_idle(b *testing.B) {
+	p, ids := filled(b)
+	ctx, cancel := context.WithCancel(b.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = p.Run(ctx) })
+	const span = 2 * time.Second
+	for range b.N {
+		before := cpuTime(b)
+		for i := range 20 {
+			p.Set(ids[i], time.Now().Add(span*time.Duration(i)/20), "poll", dollr.UrgentOld)
+		}
+		time.Sleep(span)
+		b.ReportMetric(float64(cpuTime(b)-before)/float64(span)*100, "%core")
+	}
+	cancel()
+	running.Wait()
+}
+
+// cpuTime is what the process has used so far.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

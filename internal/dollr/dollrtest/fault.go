@@ -1,6 +1,7 @@
 package dollrtest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -39,9 +40,49 @@ type Fault struct {
 	Times       int           `json:"times,omitempty"`        // how many requests; 0 until [Server.ClearFaults]
 	Code        int           `json:"code,omitempty"`
 	RetryAfter  string        `json:"retry_after,omitempty"` // sent as it is
-	Delay       time.Duration `json:"delay,omitempty"`       // before whatever happens; nanoseconds in JSON
+	Delay       time.Duration `json:"-"`                     // before whatever happens; in JSON "delay", such as "3s"
 	Location    string        `json:"location,omitempty"`
 	Body        string        `json:"body,omitempty"`
+}
+
+// plainFault is a Fault as encoding/json sees it by itself.
+type plainFault Fault
+
+// MarshalJSON implements [json.Marshaler].
+func (f Fault) MarshalJSON() ([]byte, error) {
+	delay := ""
+	if f.Delay > 0 {
+		delay = f.Delay.String()
+	}
+	return json.Marshal(struct {
+		plainFault
+
+		Delay string `json:"delay,omitempty"`
+	}{plainFault(f), delay})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. It refuses unknown fields, which would be faults that do not happen.
+func (f *Fault) UnmarshalJSON(data []byte) error {
+	var read struct {
+		plainFault
+
+		Delay string `json:"delay"`
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&read); err != nil {
+		return fmt.Errorf("dollrtest: fault: %w", err)
+	}
+	*f = Fault(read.plainFault)
+	if read.Delay == "" {
+		return nil
+	}
+	delay, err := time.ParseDuration(read.Delay)
+	if err != nil || delay < 0 {
+		return fmt.Errorf("dollrtest: delay: %q is no duration such as 3s", read.Delay)
+	}
+	f.Delay = delay
+	return nil
 }
 
 // AddFault switches a fault on. Of several that fit a request the first one happens. It refuses unknown kinds.

@@ -1,6 +1,7 @@
 package dollrtest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -62,6 +63,11 @@ func (s *Server) Put(p Payment) error {
 		return fmt.Errorf("dollrtest: operation: %q is unknown", p.Operation)
 	case uuid.Validate(p.ReferenceID) != nil:
 		return errors.New("dollrtest: reference_id is no UUID")
+	}
+	for _, amount := range []string{p.PayerAmount, p.PayeeAmount, p.TotalAmount} {
+		if _, err := json.Marshal(json.Number(amount)); err != nil {
+			return fmt.Errorf("dollrtest: amount: %q is no JSON number", amount)
+		}
 	}
 	if p.Status == "" {
 		p.Status = "PENDING"

@@ -58,10 +58,10 @@ const keepRequests = 100_000
 
 // Request is one request that arrived.
 type Request struct {
-	At       time.Time
-	Endpoint string // "" for a path that does not exist
-	Path     string // with the query
-	Code     int    // of the answer; 0 while there is none, or the connection was dropped
+	At       time.Time `json:"at"`
+	Endpoint string    `json:"endpoint"` // "" for a path that does not exist
+	Path     string    `json:"path"`     // with the query
+	Code     int       `json:"code"`     // of the answer; 0 while there is none, or the connection was dropped
 }
 
 // Server is the stand-in. It may be used by many goroutines at once.
