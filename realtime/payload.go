@@ -132,9 +132,12 @@ func decodeChange(payload json.RawMessage) (change, error) {
 	var p struct {
 		IDs  []json.RawMessage `json:"ids"`
 		Data *struct {
-			Type   string                     `json:"type"`
-			Errors json.RawMessage            `json:"errors"`
-			Record map[string]json.RawMessage `json:"record"`
+			Type   string          `json:"type"`
+			Errors json.RawMessage `json:"errors"`
+			Record struct {
+				ReferenceID json.RawMessage `json:"reference_id"`
+				Status      json.RawMessage `json:"status"`
+			} `json:"record"`
 		} `json:"data"`
 	}
 	if json.Unmarshal(payload, &p) != nil || p.Data == nil {
@@ -146,9 +149,9 @@ func decodeChange(payload json.RawMessage) (change, error) {
 			c.ids = append(c.ids, id)
 		}
 	}
-	_ = json.Unmarshal(p.Data.Record["reference_id"], &c.referenceID)
+	_ = json.Unmarshal(p.Data.Record.ReferenceID, &c.referenceID)
 	if len(p.Data.Errors) == 0 || string(p.Data.Errors) == "null" || string(p.Data.Errors) == "[]" {
-		_ = json.Unmarshal(p.Data.Record["status"], &c.status) // a cut record is a reason to ask, not a status (C15)
+		_ = json.Unmarshal(p.Data.Record.Status, &c.status) // a cut record is a reason to ask, not a status (C15)
 	}
 	return c, nil
 }

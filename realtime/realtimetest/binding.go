@@ -98,7 +98,11 @@ func text(fields map[string]json.RawMessage, name string) (string, bool) {
 
 // covers reports whether the binding names this table. Names are matched with SQL LIKE, and "*" is all.
 func (b binding) covers(t Table) bool {
-	return (b.schema == "*" || like(b.schema, t.Schema, false)) && (b.table == "*" || like(b.table, t.Name, false))
+	return covers(b.schema, t.Schema) && covers(b.table, t.Name)
+}
+
+func covers(pattern, name string) bool {
+	return pattern == "*" || pattern == name || like(pattern, name, false)
 }
 
 // wants reports whether a change reaches this binding: filters look at the new row, of a DELETE at what is left of the old one,

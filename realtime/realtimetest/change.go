@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
@@ -96,22 +97,14 @@ func (s *Server) flushLocked() {
 // deliver sends a poll's changes to the channels of one socket that want them.
 func (c *conn) deliver(changes []Change) {
 	f := c.srv.Faults()
-	topics := slices.Sorted(maps.Keys(c.channels))
 	for _, change := range changes {
 		table, ok := c.srv.table(change)
 		if !ok {
 			continue
 		}
-		for _, topic := range topics {
-			ch := c.channels[topic]
-			if !ch.subscribed || ch.orphaned {
-				continue
-			}
-			ids := ch.matching(change, table)
-			if len(ids) == 0 || change.Type != Delete && !change.toEveryone() && !c.srv.opts.Visible(ch.claims.all, change.Record) {
-				continue
-			}
-			frame := message{topic: ch.topic, event: eventChanges, payload: mustJSON(change.payload(ids, table))}
+		change = change.visible(table)
+		for _, ch := range c.audience(change, table) {
+			frame := message{topic: ch.topic, event: eventChanges, payload: mustJSON(change.payload(ch.matching(change, table), table))}
 			c.noise(f, ch)
 			c.send(frame)
 			if f.DuplicateChanges {
@@ -119,6 +112,21 @@ func (c *conn) deliver(changes []Change) {
 			}
 		}
 	}
+}
+
+// audience is the channels that a change reaches, in the order of their topics so that a seeded run repeats.
+func (c *conn) audience(change Change, table Table) []*channel {
+	var all []*channel
+	for _, ch := range c.channels {
+		if !ch.subscribed || ch.orphaned || len(ch.matching(change, table)) == 0 {
+			continue
+		}
+		if change.Type == Delete || change.toEveryone() || c.srv.opts.Visible(ch.claims.all, change.Record) {
+			all = append(all, ch)
+		}
+	}
+	slices.SortFunc(all, func(a, b *channel) int { return strings.Compare(a.topic, b.topic) })
+	return all
 }
 
 // noise sends what a client has to ignore, when asked for.
@@ -141,7 +149,7 @@ func (c *conn) noise(f Faults, ch *channel) {
 func (ch *channel) matching(c Change, t Table) []int64 {
 	var ids []int64
 	for _, b := range ch.bindings {
-		if b.wants(c.visible(t), t) {
+		if b.wants(c, t) {
 			ids = append(ids, b.id)
 		}
 	}
@@ -168,7 +176,6 @@ func pick(row Row, columns []string) Row {
 
 // payload has the shape of its type: an INSERT has no old_record, a DELETE no record.
 func (c Change) payload(ids []int64, t Table) object {
-	c = c.visible(t)
 	data := object{
 		"schema": t.Schema, "table": t.Name, "type": c.Type, "errors": nil, "columns": t.Columns,
 		"commit_timestamp": c.at.UTC().Format("2006-01-02T15:04:05.000Z"),

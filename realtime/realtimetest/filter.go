@@ -150,15 +150,20 @@ func cell(value any) string {
 	}
 }
 
+const uuidLength = 36
+
 // compare orders numbers as numbers, UUIDs without case, and the rest as text.
 func compare(a, b string) int {
+	if a == b {
+		return 0
+	}
+	if len(a) == uuidLength && len(b) == uuidLength && uuidPattern.MatchString(a) && uuidPattern.MatchString(b) {
+		return strings.Compare(strings.ToLower(a), strings.ToLower(b))
+	}
 	x, errX := decimal.NewFromString(a)
 	y, errY := decimal.NewFromString(b)
 	if errX == nil && errY == nil {
 		return x.Cmp(y)
-	}
-	if uuidPattern.MatchString(a) && uuidPattern.MatchString(b) {
-		a, b = strings.ToLower(a), strings.ToLower(b)
 	}
 	return strings.Compare(a, b)
 }
