@@ -165,9 +165,11 @@ func (p Payment) Hint(now time.Time) string {
 	return p.HintStatus
 }
 
-// LastRecheck is how long after its final outcome a payment is asked about for the last time
-// (contract, section 7: 1 h and 24 h later).
-const LastRecheck = 24 * time.Hour
+// A final payment is asked about again this long after its outcome (contract, section 7).
+const (
+	FirstRecheck = time.Hour
+	LastRecheck  = 24 * time.Hour
+)
 
 // HasRealtime reports whether the payment has what a realtime channel needs.
 func (p Payment) HasRealtime() bool { return p.Operation == Collection && p.SessionID != 0 }

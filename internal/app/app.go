@@ -46,6 +46,7 @@ type App struct {
 	asker         *asker
 	poller        *fallback.Poller
 	feed          *realtime.Feed // nil without Supabase
+	sweep         *fallback.Sweep
 	sender        *callback.Sender
 	api           *api.Server
 	metrics       *metrics
@@ -66,7 +67,7 @@ func New(ctx context.Context, config Config, opts Options) (_ *App, err error) {
 	if err := a.open(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.wire(opts); err != nil {
+	if err := a.wire(ctx, opts); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -98,7 +99,7 @@ func (a *App) open(ctx context.Context) (err error) {
 }
 
 // wire makes the parts know each other.
-func (a *App) wire(opts Options) (err error) {
+func (a *App) wire(ctx context.Context, opts Options) (err error) {
 	client, err := dollr.New(dollr.Options{
 		BaseURL: a.config.DollrBaseURL, ClientID: a.config.DollrClientID, ClientSecret: a.config.DollrClientSecret,
 		Rate: a.config.DollrRate, Logger: a.log, Now: opts.Now, Observe: a.metrics.dollrRequest,
@@ -144,8 +145,11 @@ func (a *App) wire(opts Options) (err error) {
 	}); err != nil {
 		return err
 	}
+	if a.sweep, err = a.newSweep(ctx, opts.Now); err != nil {
+		return err
+	}
 	apiOptions := api.Options{
-		Payments: a.relay, Records: a.store, Reports: reports, Redelivered: a.wakeSender,
+		Payments: a.relay, Records: a.store, Reports: reports, Reconciler: reconciler{a.sweep}, Redelivered: a.wakeSender,
 		APIKeys: a.config.APIKeys, PageSecrets: a.config.PageSecrets, PageTokenTTL: a.config.PageTokenTTL,
 		PublicURL: a.config.PublicURL, AllowedOrigins: a.config.AllowedOrigins, TrustedProxies: a.config.TrustedProxies,
 		CallbackURLs: a.config.CallbackURLs, MaxPages: a.config.MaxPages, Spread: a.config.ShutdownGrace / 2,

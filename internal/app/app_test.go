@@ -50,7 +50,7 @@ type received struct {
 
 func start(t testing.TB, edit ...func(*app.Config)) *system {
 	t.Helper()
-	s := &system{t: t, received: make(chan received, 100)}
+	s := &system{t: t, received: make(chan received, 10_000)}
 	backend := httptest.NewServer(http.HandlerFunc(s.receive))
 	t.Cleanup(backend.Close)
 

@@ -50,6 +50,8 @@ type Options struct {
 	Payments Payments
 	Records  Records
 	Keys     KeyMinter
+	// Reconciler sweeps on demand.
+	Reconciler Reconciler
 	// Reports rings when an outcome was reported, for requests that wait for the event feed.
 	Reports *relay.Bell
 	// Redelivered is told the URL of a callback that is due again.
@@ -130,6 +132,8 @@ func (s *Server) routes() *echo.Echo {
 	backend.GET("/payments/:id/events", s.showTimeline)
 	backend.POST("/payments/:id/verify", s.verifyPayment)
 	backend.POST("/payments/:id/page-token", s.newPageToken)
+	backend.POST("/reconcile", s.startReconcile)
+	backend.GET("/reconcile", s.showReconcile)
 	backend.POST("/realtime-keys/collection", s.mintKey)
 	backend.GET("/events", s.readFeed)
 	backend.GET("/callbacks", s.listCallbacks)

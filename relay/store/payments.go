@@ -114,6 +114,19 @@ func (s *Store) Watched(ctx context.Context, after string, now time.Time, limit 
 	return payments(rows), err
 }
 
+// ToReconcile names, in pages by id, the payments that a sweep asks about: all open ones, and final
+// ones that were not asked about since 1 h, or 24 h, after they settled.
+func (s *Store) ToReconcile(ctx context.Context, after string, now time.Time, limit int) ([]string, error) {
+	ids, err := query(ctx, s.engine.reader(), func(s scanner) (id string, err error) { return id, s.Scan(&id) },
+		`SELECT id FROM payments WHERE id > $1 AND (outcome = 'pending'
+			OR (final_at > 0 AND ((final_at + $2 <= $4 AND truth_at < final_at + $2) OR (final_at + $3 <= $4 AND truth_at < final_at + $3))))
+		ORDER BY id LIMIT $5`, after, relay.FirstRecheck.Milliseconds(), relay.LastRecheck.Milliseconds(), ms(now), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list payments to reconcile: %w", err)
+	}
+	return ids, nil
+}
+
 // Filter selects payments for a list.
 type Filter struct {
 	Outcome     relay.Outcome

@@ -100,3 +100,9 @@ CREATE TABLE attempts (
     response    TEXT   NOT NULL
 );
 CREATE INDEX attempts_callback ON attempts (callback_id, seq);
+
+-- Small things that survive a restart, such as how far a sweep had come.
+CREATE TABLE marks (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+);
