@@ -178,3 +178,30 @@ func (h *history) check(event, effect any) {
 		}
 	}
 }
+
+func TestC26_keyThatArrivesWhileJoiningIsPushedAfterTheReply(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	half := func() float64 { return 0.5 }
+	id := int64(7)
+	c := follow(Target{ID: "pay_1", SessionID: 55, ReferenceID: "550e8400-e29b-41d4-a716-446655440000"}, now)
+	var effects []any
+	for _, event := range []any{
+		evTick{},
+		evKey{secret.New("old"), time.Minute},
+		evPlace{socket: 1, ref: "6", timeout: 15 * time.Second},
+		evKey{secret.New("new"), time.Minute},
+		evReply{1, "6", reply{ok: true, echoes: []bindingReply{{c.target.binding(), &id}}}},
+	} {
+		c, effects = step(c, event, now, half)
+	}
+	var pushed []doSend
+	for _, e := range effects {
+		if send, ok := e.(doSend); ok {
+			pushed = append(pushed, send)
+		}
+	}
+	if len(pushed) != 1 || pushed[0].event != eventToken || pushed[0].joinRef != "6" || fmt.Sprint(pushed[0].payload) != "map[access_token:new]" {
+		t.Errorf("the reply is followed by %+v, want the push of the new key", pushed)
+	}
+}

@@ -79,11 +79,12 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// Event is what a [Feed] reports about one payment.
+// Event is what a [Feed] reports about one payment. The reasons of a loss: unconfirmed, key (none could be minted), join_error,
+// join_timeout, credential, refused, limit, mismatch, system_error, closed, crashed, forgotten, expired, socket.
 type Event struct {
 	ID     string
 	Kind   Kind
 	Status string    // Change: the row's status, "" if it had none that can be read
-	Reason string    // Lost: why, a word of a small fixed set
+	Reason string    // Lost: why, one of the words below, or what Rejoin was given
 	At     time.Time // when this process learnt it, wall clock
 }

@@ -150,14 +150,17 @@ func cell(value any) string {
 	}
 }
 
-const uuidLength = 36
+// looksLikeUUID is cheap: it is asked for every channel and change.
+func looksLikeUUID(text string) bool {
+	return len(text) == 36 && text[8] == '-' && text[13] == '-' && text[18] == '-' && text[23] == '-'
+}
 
 // compare orders numbers as numbers, UUIDs without case, and the rest as text.
 func compare(a, b string) int {
 	if a == b {
 		return 0
 	}
-	if len(a) == uuidLength && len(b) == uuidLength && uuidPattern.MatchString(a) && uuidPattern.MatchString(b) {
+	if looksLikeUUID(a) && looksLikeUUID(b) {
 		return strings.Compare(strings.ToLower(a), strings.ToLower(b))
 	}
 	x, errX := decimal.NewFromString(a)
