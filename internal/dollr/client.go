@@ -127,6 +127,9 @@ func withoutRedirects(given *http.Client) *http.Client {
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 32, // the pollers' workers all go to the one host
 			IdleConnTimeout:     90 * time.Second,
+			// All requests share one HTTP/2 connection. Without pings one that died silently takes them all down with it
+			// for as long as TCP keeps trying, a quarter of an hour.
+			HTTP2: &http.HTTP2Config{SendPingTimeout: headersWithin, PingTimeout: connectWithin},
 		}
 	}
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

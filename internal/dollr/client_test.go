@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -385,5 +386,58 @@ func TestClient_reusesConnectionsOverASocket(t *testing.T) {
 	}
 	if n := srv.Connections(); n != 1 {
 		t.Errorf("5 questions and a token took %d connections, want 1", n)
+	}
+}
+
+func TestStatus_N1_noConnectionOrAForgedCertificate(t *testing.T) {
+	t.Parallel()
+	stand := dollrtest.New(dollrtest.Options{})
+	forged := httptest.NewTLSServer(stand) // its certificate is signed by nobody we trust
+	forged.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	defer forged.Close()
+	closed := httptest.NewServer(stand)
+	closed.Close()
+	for _, url := range []string{forged.URL, closed.URL} {
+		c, err := dollr.New(dollr.Options{
+			BaseURL: url, ClientID: dollrtest.ClientID, ClientSecret: secret.New(dollrtest.ClientSecret), Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Status(t.Context(), dollr.Subject{Operation: dollr.Source, SourceType: "INVOICE", SourceID: 4711}, nil)
+		if !wantError(t, err, dollr.ReasonUnreachable).CountsForBreaker() {
+			t.Error("CountsForBreaker() = false without a connection, want true")
+		}
+		if strings.Contains(err.Error(), "4711") || strings.Contains(err.Error(), "/v1/") {
+			t.Errorf("error %q shows the URL", err)
+		}
+	}
+	if n := stand.Count(""); n != 0 {
+		t.Errorf("%d requests went through a forged certificate, want 0", n)
+	}
+}
+
+func TestStatus_overHTTP2(t *testing.T) {
+	t.Parallel()
+	stand := dollrtest.New(dollrtest.Options{})
+	if err := stand.Put(dollrtest.Payment{Operation: dollrtest.Collection, ReferenceID: ref, Status: "COMPLETED"}); err != nil {
+		t.Fatal(err)
+	}
+	proto := ""
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		proto = r.Proto
+		stand.ServeHTTP(w, r)
+	}))
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	defer srv.Close()
+	c, err := dollr.New(dollr.Options{
+		BaseURL: srv.URL, ClientID: dollrtest.ClientID, ClientSecret: secret.New(dollrtest.ClientSecret), HTTPClient: srv.Client(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Status(t.Context(), collection(), nil); err != nil || got.Word != "COMPLETED" || proto != "HTTP/2.0" {
+		t.Errorf("Status() = %+v, %v over %s, want COMPLETED over HTTP/2.0", got, err, proto)
 	}
 }
