@@ -11,7 +11,16 @@ type wakeups []*watch
 func (h wakeups) Len() int           { return len(h) }
 func (h wakeups) Less(i, j int) bool { return h[i].wakeAt.Before(h[j].wakeAt) }
 func (h wakeups) Swap(i, j int)      { h[i], h[j] = h[j], h[i]; h[i].place, h[j].place = i, j }
-func (h *wakeups) Push(x any)        { w := x.(*watch); w.place = len(*h); *h = append(*h, w) }
+
+// Push implements [heap.Interface].
+func (h *wakeups) Push(x any) {
+	if w, ok := x.(*watch); ok {
+		w.place = len(*h)
+		*h = append(*h, w)
+	}
+}
+
+// Pop implements [heap.Interface].
 func (h *wakeups) Pop() any {
 	old := *h
 	w := old[len(old)-1]

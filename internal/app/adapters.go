@@ -97,7 +97,7 @@ type schedule struct {
 
 // Plan implements [relay.Schedule].
 func (s *schedule) Plan(id string, f relay.Facts) bool {
-	due, via, urgency, ok := s.cadence.Next(fallback.Facts(f), s.now(), rand.Float64()) //nolint:gosec // spreads load, guards nothing
+	due, via, urgency, ok := s.cadence.Next(fallback.Facts(f), s.now(), rand.Float64())
 	if ok {
 		s.poller.Set(id, due, via, urgency)
 	}

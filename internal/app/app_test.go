@@ -48,11 +48,11 @@ type received struct {
 	fields map[string]any
 }
 
-func start(t testing.TB, edit ...func(*app.Config)) *system {
-	t.Helper()
-	s := &system{t: t, received: make(chan received, 10_000)}
+func start(tb testing.TB, edit ...func(*app.Config)) *system {
+	tb.Helper()
+	s := &system{t: tb, received: make(chan received, 10_000)}
 	backend := httptest.NewServer(http.HandlerFunc(s.receive))
-	t.Cleanup(backend.Close)
+	tb.Cleanup(backend.Close)
 
 	stand := sandbox.New(sandbox.Options{})
 	standCtx, stopStand := context.WithCancel(context.Background())
@@ -60,22 +60,24 @@ func start(t testing.TB, edit ...func(*app.Config)) *system {
 	go func() { standDone <- stand.Run(standCtx) }()
 	standServer := httptest.NewServer(stand.Handler())
 	s.sandbox = standServer.URL
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		stopStand()
-		<-standDone
+		if err := <-standDone; err != nil {
+			tb.Errorf("the sandbox ended with %v", err)
+		}
 		standServer.Close()
 	})
 
 	signing, err := callback.ParseSecret(callbackSecret)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	public, _ := url.Parse("http://relay.test")
 	config := app.Config{
 		DollrBaseURL: s.sandbox, DollrClientID: dollrtest.ClientID, DollrClientSecret: secret.New(dollrtest.ClientSecret), DollrRate: 100,
 		SupabaseURL: s.sandbox, SupabaseAnonKey: secret.New(sandbox.AnonKey()),
 		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", PublicURL: public,
-		DatabaseURL: secret.New("sqlite:" + filepath.Join(t.TempDir(), "relay.db")),
+		DatabaseURL: secret.New("sqlite:" + filepath.Join(tb.TempDir(), "relay.db")),
 		APIKeys:     []secret.Value{secret.New(apiKey)}, PageSecrets: []secret.Value{secret.New(strings.Repeat("page-secret-", 4))},
 		PageTokenTTL: time.Hour, MaxPages: 1000,
 		CallbackURLs: []string{backend.URL}, CallbackSecrets: []callback.Secret{signing},
@@ -85,10 +87,10 @@ func start(t testing.TB, edit ...func(*app.Config)) *system {
 	for _, change := range edit {
 		change(&config)
 	}
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	relay, err := app.New(t.Context(), config, app.Options{Logger: log})
+	log := slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	relay, err := app.New(tb.Context(), config, app.Options{Logger: log})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s.relay, s.admin = relay.URL(), relay.AdminURL()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -104,13 +106,13 @@ func start(t testing.TB, edit ...func(*app.Config)) *system {
 		select {
 		case err := <-done:
 			if err != nil {
-				t.Errorf("Run() = %v, want nil after being asked to stop", err)
+				tb.Errorf("Run() = %v, want nil after being asked to stop", err)
 			}
 		case <-time.After(patience):
-			t.Error("the relay did not stop")
+			tb.Error("the relay did not stop")
 		}
 	}
-	t.Cleanup(s.stop)
+	tb.Cleanup(s.stop)
 	return s
 }
 

@@ -95,7 +95,7 @@ func (s *Sandbox) setStatus(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case body.Hint:
 		p.Status = body.Status
-		s.tell(p)
+		s.tell(p) //nolint:contextcheck // realtime sends on its own connections, which outlive this request
 	case body.Silent:
 		before := s.realtime.Faults()
 		mute := before

@@ -113,12 +113,12 @@ func fill(p *dollrtest.Payment) {
 		p.ReferenceID = uuid.NewString()
 	}
 	if p.Operation == dollrtest.Collection && p.SessionID == 0 {
-		p.SessionID = 1 + rand.Int64N(1_000_000) //nolint:gosec // an invented number, not a secret
+		p.SessionID = 1 + rand.Int64N(1_000_000)
 	}
 	if p.SourceType == "" && (p.Operation == dollrtest.Source || p.SessionID != 0) {
 		p.SourceType = "INVOICE"
 	}
 	if p.SourceID == 0 && p.SourceType != "" {
-		p.SourceID = 1 + rand.Int64N(1_000_000) //nolint:gosec // likewise
+		p.SourceID = 1 + rand.Int64N(1_000_000)
 	}
 }

@@ -52,7 +52,7 @@ func openSQLite(ctx context.Context, path string) (_ *sqlite, err error) {
 		return nil, fmt.Errorf("sqlite: open %s: %w", path, err)
 	}
 	s.conn = &preparedConn{Conn: conn, prepared: map[string]*sql.Stmt{}}
-	s.batch.run = func(batch []*member) { runBatch(s.conn, batch) }
+	s.batch.run = func(batch []*member) { runBatch(s.conn, batch) } //nolint:contextcheck // a batch has the contexts of many callers, so none
 	if s.pool, err = openPool(path, readConns, "query_only(1)", "busy_timeout(10000)"); err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func openPool(path string, size int, pragmas ...string) (*sql.DB, error) {
 // lockFile locks a sibling of the database. It is not the database itself, because closing any
 // descriptor of that would drop SQLite's own locks.
 func lockFile(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the path
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: open lock file: %w", err)
 	}
@@ -125,7 +125,7 @@ func (c *preparedConn) statement(ctx context.Context, text string) (*sql.Stmt, e
 	if statement := c.prepared[text]; statement != nil {
 		return statement, nil
 	}
-	statement, err := c.Conn.PrepareContext(ctx, text)
+	statement, err := c.PrepareContext(ctx, text)
 	if err != nil {
 		return nil, err
 	}
@@ -162,5 +162,5 @@ func (c *preparedConn) close() error {
 	for _, statement := range c.prepared {
 		errs = append(errs, statement.Close())
 	}
-	return errors.Join(append(errs, c.Conn.Close())...)
+	return errors.Join(append(errs, c.Close())...)
 }
