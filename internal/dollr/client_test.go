@@ -180,7 +180,6 @@ func TestStatus_acceptsBothShapesAndStrings(t *testing.T) {
 	}
 }
 
-// contextReader is a body that does not come before its request is given up.
 func TestRealtimeKey_secondsAndFields(t *testing.T) {
 	t.Parallel()
 	srv := dollrtest.Start(t, dollrtest.Options{KeyLife: 300 * time.Second})

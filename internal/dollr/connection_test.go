@@ -73,6 +73,7 @@ func TestStatus_timeOuts(t *testing.T) {
 	}
 }
 
+// contextReader is a body that does not come before its request is given up.
 type contextReader struct{ ctx context.Context } //nolint:containedctx // it plays a connection, which ends with the request
 
 func (r contextReader) Read([]byte) (int, error) {
