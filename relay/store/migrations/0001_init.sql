@@ -87,6 +87,7 @@ CREATE TABLE callbacks (
     attempts    BIGINT NOT NULL  -- used up since queued_at
 );
 CREATE INDEX callbacks_due ON callbacks (url, next_at) WHERE state = 'pending';
+CREATE INDEX callbacks_leased ON callbacks (url) WHERE state = 'pending' AND lease_until > 0;
 CREATE INDEX callbacks_payment ON callbacks (payment_id, seq) WHERE state = 'pending';
 CREATE INDEX callbacks_state ON callbacks (state, seq);
 
