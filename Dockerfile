@@ -7,7 +7,7 @@ RUN go mod download
 COPY . .
 ARG VERSION=unknown
 ARG COMMIT=unknown
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION -X main.commit=$COMMIT" \
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.linkedVersion=$VERSION -X main.linkedCommit=$COMMIT" \
       -o /out/dollr-relay ./cmd/dollr-relay \
  && mkdir /out/data
 

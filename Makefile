@@ -3,7 +3,7 @@
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT   ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+LDFLAGS  := -s -w -X main.linkedVersion=$(VERSION) -X main.linkedCommit=$(COMMIT)
 BIN      := bin/dollr-relay
 BENCH    ?= .
 BENCHTIME ?= 2s

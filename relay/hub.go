@@ -90,8 +90,8 @@ func (h *Hub) leave(page *Page) {
 	}
 }
 
-// openPages returns how many checkout pages of a payment are open here.
-func (h *Hub) openPages(id string) int {
+// OpenPages returns how many checkout pages of a payment are open here.
+func (h *Hub) OpenPages(id string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t := h.topics[id]; t != nil {

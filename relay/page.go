@@ -32,7 +32,7 @@ func (r *Relay) countPages(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w := r.watches[id]; w != nil {
-		w.pages = r.hub.openPages(id)
+		w.pages = r.hub.OpenPages(id)
 		r.refreshLocked(w)
 	}
 }

@@ -30,7 +30,7 @@ func (r *Relay) follow(p Payment) {
 	defer r.mu.Unlock()
 	w := r.watches[p.ID]
 	if w == nil {
-		w = &watch{place: -1, pages: r.hub.openPages(p.ID)}
+		w = &watch{place: -1, pages: r.hub.OpenPages(p.ID)}
 		r.watches[p.ID] = w
 	}
 	if p.Version < w.p.Version || p.Version == w.p.Version && p.LastCheckedAt.Before(w.p.LastCheckedAt) {

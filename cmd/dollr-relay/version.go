@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -9,6 +10,9 @@ import (
 	"time"
 )
 
+// Release builds set these with -ldflags -X; other builds tell what the toolchain knows.
+var linkedVersion, linkedCommit string //nolint:gochecknoglobals // the linker can set nothing else
+
 // build says what this binary was made from.
 type build struct{ text, commit, goVersion string }
 
@@ -16,7 +20,7 @@ func version() build {
 	b := build{text: "devel", commit: "unknown", goVersion: runtime.Version()}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return b
+		info = &debug.BuildInfo{}
 	}
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		b.text = v
@@ -26,6 +30,7 @@ func version() build {
 			b.commit = s.Value
 		}
 	}
+	b.text, b.commit = cmp.Or(linkedVersion, b.text), cmp.Or(linkedCommit, b.commit)
 	return b
 }
 

@@ -17,13 +17,15 @@ import (
 // asker lets the relay ask through fallback's Asker.
 type asker struct {
 	*fallback.Asker[relay.Payment]
+
+	held func() time.Duration // how long a 429 still holds every call to Dollr
 }
 
 func newAsker(client *dollr.Client, a *App) *asker {
 	settle := func(ctx context.Context, q fallback.Question, s dollr.Status, err error) (relay.Payment, error) {
 		return a.relay.Observe(ctx, q.ID, observation(q, s, err))
 	}
-	return &asker{fallback.NewAsker(client, settle, fallback.AskerOptions{
+	return &asker{held: client.Held, Asker: fallback.NewAsker(client, settle, fallback.AskerOptions{
 		OnChange: func(_, to fallback.State) {
 			a.metrics.breaker("status", to)
 			a.relay.SetDollrDown(to != fallback.Closed)
@@ -55,9 +57,15 @@ func reason(err error) string {
 
 // Ask implements [relay.Asker].
 func (a *asker) Ask(ctx context.Context, q relay.Question) (relay.Payment, bool, error) {
+	if deadline, ok := ctx.Deadline(); ok && a.held() > time.Until(deadline) {
+		// Who cannot wait for the end of a 429's hold hears of it at once.
+		return relay.Payment{}, false, &relay.AskError{Reason: dollr.ReasonRateLimited, RetryAfter: a.held(), Err: errHeld}
+	}
 	answer := a.Asker.Ask(ctx, question(q))
 	return answer.Value, answer.Joined, askError(answer.Err)
 }
+
+var errHeld = errors.New("a 429 with Retry-After holds every call")
 
 // AskAgain implements [relay.Asker].
 func (a *asker) AskAgain(q relay.Question) { a.Asker.AskAgain(question(q)) }
@@ -124,21 +132,26 @@ func (f feed) Rejoin(id string) { f.feed.Rejoin(id, "missed") }
 // keyMinter mints realtime keys for the feed, pages and backends, behind a breaker of its own:
 // trouble with keys must not stop the questions.
 type keyMinter struct {
-	client  *dollr.Client
-	breaker *fallback.Breaker
-	config  Config
+	client   *dollr.Client
+	breaker  *fallback.Breaker
+	config   Config
+	pageOpen func(paymentID string) bool
 }
 
-func newKeyMinter(client *dollr.Client, config Config, m *metrics) *keyMinter {
+func newKeyMinter(client *dollr.Client, config Config, m *metrics, pageOpen func(string) bool) *keyMinter {
 	return &keyMinter{
-		client: client, config: config,
+		client: client, config: config, pageOpen: pageOpen,
 		breaker: fallback.NewBreaker(func(_, to fallback.State) { m.breaker("realtime_key", to) }),
 	}
 }
 
 // RealtimeKey implements [realtime.Keys].
 func (k *keyMinter) RealtimeKey(ctx context.Context, t realtime.Target) (realtime.Key, error) {
-	key, err := k.mint(ctx, dollr.KeyRequest{SessionID: t.SessionID, SourceType: t.SourceType, ReferenceID: t.ReferenceID}, dollr.UrgentPageKey)
+	urgency := dollr.UrgentYoung
+	if k.pageOpen(t.ID) {
+		urgency = dollr.UrgentPageKey
+	}
+	key, err := k.mint(ctx, dollr.KeyRequest{SessionID: t.SessionID, SourceType: t.SourceType, ReferenceID: t.ReferenceID}, urgency)
 	return realtime.Key{Token: key.Token, Lifetime: key.ExpiresIn}, err
 }
 

@@ -122,7 +122,7 @@ func (a *App) wire(ctx context.Context, opts Options) (err error) {
 	}
 	a.asker = newAsker(client, a)
 	a.poller = fallback.NewPoller(a.check, fallback.PollerOptions{Hold: a.asker.RetryAfter, Now: opts.Now})
-	keys := newKeyMinter(client, a.config, a.metrics)
+	keys := newKeyMinter(client, a.config, a.metrics, func(id string) bool { return a.relay.Hub().OpenPages(id) > 0 })
 	parts := relay.Parts{
 		Store: a.store, Asker: a.asker,
 		Schedule: &schedule{a.poller, fallback.Cadence{PollMin: a.config.PollMin, PollMax: a.config.PollMax, AuditEvery: a.config.AuditEvery}, opts.Now},
