@@ -50,6 +50,7 @@ type App struct {
 	sender        *callback.Sender
 	api           *api.Server
 	metrics       *metrics
+	now           func() time.Time
 }
 
 // New opens the database and the listeners and wires the parts. Whatever it opened is closed by
@@ -58,7 +59,7 @@ func New(ctx context.Context, config Config, opts Options) (_ *App, err error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	a := &App{config: config, log: opts.Logger, public: opts.Public, metrics: newMetrics()}
+	a := &App{config: config, log: opts.Logger, public: opts.Public, now: opts.Now, metrics: newMetrics()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

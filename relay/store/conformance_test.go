@@ -39,6 +39,7 @@ func conformance(t *testing.T, open func(testing.TB) *store.Store) {
 		{"the feed is in commit order and refuses foreign cursors", feedOrder},
 		{"lists are newest first and paged", lists},
 		{"watched payments are the open ones and those to be asked again", watched},
+		{"pruning leaves what is needed and nothing else", prunes},
 		{"siblings are other succeeded payments of the source", siblings},
 	}
 	for _, tt := range tests {
@@ -353,5 +354,52 @@ func siblings(t *testing.T, s *store.Store) {
 	var data struct{ Siblings []string }
 	if err := json.Unmarshal(feed[1].Data, &data); err != nil || fmt.Sprint(data.Siblings) != fmt.Sprint([]string{first.ID}) {
 		t.Errorf("the second success names siblings %v (%v), want the first", data.Siblings, err)
+	}
+}
+
+func prunes(t *testing.T, s *store.Store) {
+	open := register(t, s, collection())
+	waiting := register(t, s, collection())
+	must(t, s, waiting.ID, completed(), noon)
+	g := collection()
+	done := register(t, s, g)
+	must(t, s, done.ID, completed(), noon)
+	claimed, err := s.Claim(t.Context(), hook, 10, noon, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range claimed {
+		if d.PaymentID == done.ID {
+			if err := s.Finish(t.Context(), d, callback.Result{At: noon, Code: 204, State: callback.Delivered, Attempted: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	feed, err := s.Feed(t.Context(), "", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Prune(t.Context(), noon); n != 0 || err != nil {
+		t.Errorf("Prune() of what settled before = %d, %v; want none", n, err)
+	}
+	if n, err := s.Prune(t.Context(), noon.Add(time.Second)); n != 1 || err != nil {
+		t.Fatalf("Prune() = %d, %v; want the one without a waiting callback", n, err)
+	}
+	if _, err := s.Find(t.Context(), done.ID); !errors.Is(err, relay.ErrNotFound) {
+		t.Errorf("the pruned payment: %v, want ErrNotFound", err)
+	}
+	find(t, s, open.ID)
+	find(t, s, waiting.ID)
+	last := feed[len(feed)-1].Cursor
+	if rest, err := s.Feed(t.Context(), last, 10); err != nil || len(rest) != 0 {
+		t.Errorf("Feed(last cursor) = %v, %v; want the cursor known and nothing new", rest, err)
+	}
+	if left, err := s.Feed(t.Context(), "", 10); err != nil || len(left) != 1 {
+		t.Errorf("Feed() = %v, %v; want the waiting one's report only", left, err)
+	}
+	register(t, s, g)
+	must(t, s, done.ID, completed(), noon.Add(time.Hour))
+	if again, err := s.Feed(t.Context(), last, 10); err != nil || len(again) != 0 {
+		t.Errorf("registered and paid again: %v, %v; want no second report of the same outcome", again, err)
 	}
 }

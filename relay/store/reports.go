@@ -91,7 +91,7 @@ func (s *Store) Feed(ctx context.Context, after string, limit int) ([]FeedEntry,
 		return nil, err
 	}
 	entries, err := query(ctx, s.engine.reader(), scanFeedEntry,
-		`SELECT position, chain, id, type, at, body FROM reports WHERE position > $1 ORDER BY position LIMIT $2`, position, limit)
+		`SELECT position, chain, id, type, at, body FROM reports WHERE position > $1 AND body <> '' ORDER BY position LIMIT $2`, position, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read event feed: %w", err)
 	}

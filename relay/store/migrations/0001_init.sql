@@ -68,6 +68,7 @@ CREATE TABLE reports (
     chain      TEXT   NOT NULL
 );
 CREATE UNIQUE INDEX reports_position ON reports (position);
+CREATE INDEX reports_payment ON reports (payment_id);
 CREATE INDEX reports_unplaced ON reports (seq) WHERE position IS NULL;
 
 -- The outbox: a report on its way to the merchant's backend.
@@ -89,6 +90,7 @@ CREATE TABLE callbacks (
 CREATE INDEX callbacks_due ON callbacks (url, next_at) WHERE state = 'pending';
 CREATE INDEX callbacks_leased ON callbacks (url) WHERE state = 'pending' AND lease_until > 0;
 CREATE INDEX callbacks_payment ON callbacks (payment_id, seq) WHERE state = 'pending';
+CREATE INDEX callbacks_of_payment ON callbacks (payment_id);
 CREATE INDEX callbacks_state ON callbacks (state, seq);
 
 CREATE TABLE attempts (

@@ -1,0 +1,42 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// pruneBatch bounds one transaction of Prune, so that nobody waits long behind it.
+const pruneBatch = 200
+
+// Prune deletes up to a batch of payments that settled before a time and have no callback waiting,
+// with their timelines and callbacks, and returns how many. Their reports leave a stub without a
+// body: cursors of the event feed stay valid, and an outcome that was reported is never reported
+// again, not even if the payment is registered anew.
+func (s *Store) Prune(ctx context.Context, settledBefore time.Time) (n int, err error) {
+	err = s.write(ctx, "prune", func(ctx context.Context, tx querier) error {
+		ids, err := query(ctx, tx, func(s scanner) (id string, err error) { return id, s.Scan(&id) },
+			`SELECT id FROM payments p WHERE outcome <> 'pending' AND final_at > 0 AND final_at < $1
+				AND NOT EXISTS (SELECT 1 FROM callbacks c WHERE c.payment_id = p.id AND c.state = 'pending')
+			ORDER BY final_at LIMIT $2`, ms(settledBefore), pruneBatch)
+		if err != nil {
+			return fmt.Errorf("find payments to prune: %w", err)
+		}
+		for _, id := range ids {
+			for _, statement := range []string{
+				`DELETE FROM attempts WHERE callback_id IN (SELECT id FROM callbacks WHERE payment_id = $1)`,
+				`DELETE FROM callbacks WHERE payment_id = $1`,
+				`UPDATE reports SET body = '' WHERE payment_id = $1`,
+				`DELETE FROM events WHERE payment_id = $1`,
+				`DELETE FROM payments WHERE id = $1`,
+			} {
+				if _, err := tx.ExecContext(ctx, statement, id); err != nil {
+					return fmt.Errorf("prune payment %s: %w", id, err)
+				}
+			}
+		}
+		n = len(ids)
+		return nil
+	})
+	return n, err
+}
