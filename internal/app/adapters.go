@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/fallback"
@@ -101,11 +100,12 @@ type schedule struct {
 	poller  *fallback.Poller
 	cadence fallback.Cadence
 	now     func() time.Time
+	random  func() float64
 }
 
 // Plan implements [relay.Schedule].
 func (s *schedule) Plan(id string, f relay.Facts) bool {
-	due, via, urgency, ok := s.cadence.Next(fallback.Facts(f), s.now(), rand.Float64())
+	due, via, urgency, ok := s.cadence.Next(fallback.Facts(f), s.now(), s.random())
 	if ok {
 		s.poller.Set(id, due, via, urgency)
 	}

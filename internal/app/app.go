@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"time"
@@ -20,24 +21,30 @@ import (
 	"github.com/dollr-relay/dollr-relay/relay/api"
 	"github.com/dollr-relay/dollr-relay/relay/callback"
 	"github.com/dollr-relay/dollr-relay/relay/store"
-	"github.com/dollr-relay/dollr-relay/web"
 )
 
 // Options are what a relay needs beside its configuration.
 type Options struct {
 	Logger *slog.Logger
-	// Public is the public listener, for callers that must know its port before. Default: the
-	// configured address is listened to.
-	Public net.Listener
+	// Public and Admin are the listeners, for callers that must know their ports before or have them
+	// in memory. Default: the configured addresses are listened to.
+	Public, Admin net.Listener
+	// HTTPClient reaches Dollr and Supabase, CallbackTransport the merchants' backends. Defaults:
+	// the network, each with its own time-outs.
+	HTTPClient        *http.Client
+	CallbackTransport http.RoundTripper
 	// Mounts are further handlers of the public listener by path prefix, such as the demo shop's.
 	Mounts map[string]http.Handler
 	// Now is the wall clock. Defaults to time.Now.
 	Now func() time.Time
+	// Random, uniform in [0, 1), spreads retries and polls. Defaults to math/rand/v2.
+	Random func() float64
 }
 
 // App is a whole relay: listeners bound, database open, nothing running yet.
 type App struct {
 	config Config
+	opts   Options
 	log    *slog.Logger
 
 	public, admin net.Listener
@@ -50,7 +57,7 @@ type App struct {
 	sender        *callback.Sender
 	api           *api.Server
 	metrics       *metrics
-	now           func() time.Time
+	reports       relay.Bell // rings when an outcome was reported
 }
 
 // New opens the database and the listeners and wires the parts. Whatever it opened is closed by
@@ -59,7 +66,10 @@ func New(ctx context.Context, config Config, opts Options) (_ *App, err error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	a := &App{config: config, log: opts.Logger, public: opts.Public, now: opts.Now, metrics: newMetrics()}
+	if opts.Random == nil {
+		opts.Random = rand.Float64
+	}
+	a := &App{config: config, opts: opts, log: opts.Logger, public: opts.Public, admin: opts.Admin, metrics: newMetrics()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -68,7 +78,7 @@ func New(ctx context.Context, config Config, opts Options) (_ *App, err error) {
 	if err := a.open(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.wire(ctx, opts); err != nil {
+	if err := a.wire(ctx); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -93,87 +103,12 @@ func (a *App) open(ctx context.Context) (err error) {
 			return fmt.Errorf("RELAY_LISTEN: %w", err)
 		}
 	}
-	if a.admin, err = listen.Listen(ctx, "tcp", a.config.AdminListen); err != nil {
-		return fmt.Errorf("RELAY_ADMIN_LISTEN: %w", err)
-	}
-	return nil
-}
-
-// wire makes the parts know each other.
-func (a *App) wire(ctx context.Context, opts Options) (err error) {
-	client, err := dollr.New(dollr.Options{
-		BaseURL: a.config.DollrBaseURL, ClientID: a.config.DollrClientID, ClientSecret: a.config.DollrClientSecret,
-		Rate: a.config.DollrRate, Logger: a.log, Now: opts.Now, Observe: a.metrics.dollrRequest,
-	})
-	if err != nil {
-		return err
-	}
-	scripts, err := pageScripts()
-	if err != nil {
-		return err
-	}
-	reports := &relay.Bell{}
-	a.sender, err = callback.New(a.store, callback.Options{
-		URLs: a.config.CallbackURLs, Secrets: a.config.CallbackSecrets, Schedule: a.config.CallbackSchedule,
-		Drain: a.config.ShutdownGrace * 3 / 4, Version: a.config.Version, Logger: a.log, Now: opts.Now,
-		OnResult: a.metrics.callbackAttempt,
-	})
-	if err != nil {
-		return err
-	}
-	a.asker = newAsker(client, a)
-	a.poller = fallback.NewPoller(a.check, fallback.PollerOptions{Hold: a.asker.RetryAfter, Now: opts.Now})
-	keys := newKeyMinter(client, a.config, a.metrics, func(id string) bool { return a.relay.Hub().OpenPages(id) > 0 })
-	parts := relay.Parts{
-		Store: a.store, Asker: a.asker,
-		Schedule: &schedule{a.poller, fallback.Cadence{PollMin: a.config.PollMin, PollMax: a.config.PollMax, AuditEvery: a.config.AuditEvery}, opts.Now},
-		Reported: func(url string) {
-			reports.Ring()
-			a.wakeSender(url)
-		},
-	}
-	if a.config.SupabaseURL != "" {
-		if a.feed, err = realtime.New(realtime.Options{
-			URL: a.config.SupabaseURL, AnonKey: a.config.SupabaseAnonKey, Keys: keys, Notify: a.hear, Logger: a.log, Now: opts.Now,
-			Hooks: a.metrics.realtimeHooks(),
-		}); err != nil {
-			return err
+	if a.admin == nil {
+		if a.admin, err = listen.Listen(ctx, "tcp", a.config.AdminListen); err != nil {
+			return fmt.Errorf("RELAY_ADMIN_LISTEN: %w", err)
 		}
-		parts.Feed = feed{a.feed}
 	}
-	if a.relay, err = relay.New(parts, relay.Options{
-		WatchFor: a.config.WatchFor, RealtimeWindow: a.config.RealtimeWindow, Logger: a.log, Monitor: a.metrics, Now: opts.Now,
-	}); err != nil {
-		return err
-	}
-	if a.sweep, err = a.newSweep(ctx, opts.Now); err != nil {
-		return err
-	}
-	apiOptions := api.Options{
-		Payments: a.relay, Records: a.store, Reports: reports, Reconciler: reconciler{a.sweep}, Redelivered: a.wakeSender,
-		APIKeys: a.config.APIKeys, PageSecrets: a.config.PageSecrets, PageTokenTTL: a.config.PageTokenTTL,
-		PublicURL: a.config.PublicURL, AllowedOrigins: a.config.AllowedOrigins, TrustedProxies: a.config.TrustedProxies,
-		CallbackURLs: a.config.CallbackURLs, MaxPages: a.config.MaxPages, Spread: a.config.ShutdownGrace / 2,
-		Scripts: scripts, Mounts: opts.Mounts, Logger: a.log, Now: opts.Now,
-	}
-	if a.feed != nil {
-		apiOptions.Keys = keys
-	}
-	if a.api, err = api.New(apiOptions); err != nil {
-		return err
-	}
-	a.metrics.watch(a)
 	return nil
-}
-
-// pageScripts are the page scripts by name.
-func pageScripts() (map[string]http.Handler, error) {
-	scripts, err := web.Scripts()
-	byName := make(map[string]http.Handler, len(scripts))
-	for _, script := range scripts {
-		byName[script.Name] = script
-	}
-	return byName, err
 }
 
 // URL is where the public listener can be reached from this machine.

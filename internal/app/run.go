@@ -38,7 +38,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	group.Go(func() error { return named("asker", a.asker.Run(work)) })
 	group.Go(func() error { return named("poller", a.poller.Run(work)) })
 	group.Go(func() error { return named("reconciliation", a.sweep.Run(work)) })
-	group.Go(func() error { return a.prune(work, a.now) })
+	group.Go(func() error { return a.prune(work, a.opts.Now) })
 	group.Go(func() error { return named("relay", a.relay.Run(work)) })
 	group.Go(func() error { return named("callbacks", a.sender.Run(sending)) })
 	if a.feed != nil {

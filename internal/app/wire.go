@@ -1,0 +1,119 @@
+package app
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/dollr-relay/dollr-relay/fallback"
+	"github.com/dollr-relay/dollr-relay/internal/dollr"
+	"github.com/dollr-relay/dollr-relay/realtime"
+	"github.com/dollr-relay/dollr-relay/relay"
+	"github.com/dollr-relay/dollr-relay/relay/api"
+	"github.com/dollr-relay/dollr-relay/relay/callback"
+	"github.com/dollr-relay/dollr-relay/web"
+)
+
+// wire makes the parts know each other, from the outside in: whom to ask and hear, the relay
+// between them, and who may ask it.
+func (a *App) wire(ctx context.Context) error {
+	keys, err := a.wireDollr()
+	if err != nil {
+		return err
+	}
+	if err := a.wireSender(); err != nil {
+		return err
+	}
+	if err := a.wireRelay(keys); err != nil {
+		return err
+	}
+	if a.sweep, err = a.newSweep(ctx, a.opts.Now); err != nil {
+		return err
+	}
+	if err := a.wireAPI(keys); err != nil {
+		return err
+	}
+	a.metrics.watch(a)
+	return nil
+}
+
+// wireDollr makes what asks Dollr: the client, the asker, the poller and the minter of realtime keys.
+func (a *App) wireDollr() (*keyMinter, error) {
+	client, err := dollr.New(dollr.Options{
+		BaseURL: a.config.DollrBaseURL, ClientID: a.config.DollrClientID, ClientSecret: a.config.DollrClientSecret,
+		Rate: a.config.DollrRate, HTTPClient: a.opts.HTTPClient, Logger: a.log, Now: a.opts.Now, Observe: a.metrics.dollrRequest,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.asker = newAsker(client, a)
+	a.poller = fallback.NewPoller(a.check, fallback.PollerOptions{Hold: a.asker.RetryAfter, Now: a.opts.Now})
+	pageOpen := func(id string) bool { return a.relay.Hub().OpenPages(id) > 0 }
+	return newKeyMinter(client, a.config, a.metrics, pageOpen), nil
+}
+
+func (a *App) wireSender() (err error) {
+	a.sender, err = callback.New(a.store, callback.Options{
+		URLs: a.config.CallbackURLs, Secrets: a.config.CallbackSecrets, Schedule: a.config.CallbackSchedule,
+		Drain: a.config.ShutdownGrace * 3 / 4, Version: a.config.Version, Transport: a.opts.CallbackTransport,
+		Logger: a.log, Now: a.opts.Now, Rand: a.opts.Random, OnResult: a.metrics.callbackAttempt,
+	})
+	return err
+}
+
+func (a *App) wireRelay(keys *keyMinter) (err error) {
+	parts := relay.Parts{
+		Store: a.store, Asker: a.asker, Reported: a.reported,
+		Schedule: &schedule{
+			poller: a.poller, now: a.opts.Now, random: a.opts.Random,
+			cadence: fallback.Cadence{PollMin: a.config.PollMin, PollMax: a.config.PollMax, AuditEvery: a.config.AuditEvery},
+		},
+	}
+	if a.config.SupabaseURL != "" {
+		if a.feed, err = realtime.New(realtime.Options{
+			URL: a.config.SupabaseURL, AnonKey: a.config.SupabaseAnonKey, Keys: keys, Notify: a.hear, HTTPClient: a.opts.HTTPClient,
+			Logger: a.log, Now: a.opts.Now, Random: a.opts.Random, Hooks: a.metrics.realtimeHooks(),
+		}); err != nil {
+			return err
+		}
+		parts.Feed = feed{a.feed}
+	}
+	a.relay, err = relay.New(parts, relay.Options{
+		WatchFor: a.config.WatchFor, RealtimeWindow: a.config.RealtimeWindow, Logger: a.log, Monitor: a.metrics, Now: a.opts.Now,
+	})
+	return err
+}
+
+func (a *App) wireAPI(keys *keyMinter) error {
+	scripts, err := pageScripts()
+	if err != nil {
+		return err
+	}
+	options := api.Options{
+		Payments: a.relay, Records: a.store, Reports: &a.reports, Reconciler: reconciler{a.sweep}, Redelivered: a.wakeSender,
+		APIKeys: a.config.APIKeys, PageSecrets: a.config.PageSecrets, PageTokenTTL: a.config.PageTokenTTL,
+		PublicURL: a.config.PublicURL, AllowedOrigins: a.config.AllowedOrigins, TrustedProxies: a.config.TrustedProxies,
+		CallbackURLs: a.config.CallbackURLs, MaxPages: a.config.MaxPages, Spread: a.config.ShutdownGrace / 2,
+		Scripts: scripts, Mounts: a.opts.Mounts, Logger: a.log, Now: a.opts.Now,
+	}
+	if a.feed != nil {
+		options.Keys = keys
+	}
+	a.api, err = api.New(options)
+	return err
+}
+
+// reported wakes who waits for outcomes: readers of the feed, and the sender of callbacks.
+func (a *App) reported(callbackURL string) {
+	a.reports.Ring()
+	a.wakeSender(callbackURL)
+}
+
+// pageScripts are the page scripts by name.
+func pageScripts() (map[string]http.Handler, error) {
+	scripts, err := web.Scripts()
+	byName := make(map[string]http.Handler, len(scripts))
+	for _, script := range scripts {
+		byName[script.Name] = script
+	}
+	return byName, err
+}
