@@ -40,9 +40,12 @@ func (d *deadlines) next() time.Time {
 	return d.queue[0].at
 }
 
-// fire wakes everybody who is due.
+// fire wakes everybody who is due, and nobody without end: a deadline set in the past waits for the next call.
 func (d *deadlines) fire(now time.Time) {
-	for len(d.queue) > 0 && !now.Before(d.queue[0].at) {
+	for range len(d.queue) {
+		if len(d.queue) == 0 || now.Before(d.queue[0].at) {
+			return
+		}
 		item, _ := heap.Pop(&d.queue).(*deadline)
 		item.wake(now)
 	}

@@ -205,3 +205,42 @@ func TestC26_keyThatArrivesWhileJoiningIsPushedAfterTheReply(t *testing.T) {
 		t.Errorf("the reply is followed by %+v, want the push of the new key", pushed)
 	}
 }
+
+func TestC14_changeOfAnotherRowIsNoHint(t *testing.T) {
+	t.Parallel()
+	for referenceID, want := range map[string]int{"": 1, "550E8400-E29B-41D4-A716-446655440000": 1, "11111111-1111-4111-8111-111111111111": 0} {
+		c, now := liveChannel()
+		_, effects := step(c, evChange{1, "", change{[]int64{83664710}, "UPDATE", referenceID, "PAID"}}, now, func() float64 { return 0.5 })
+		hints := 0
+		for _, e := range effects {
+			if n, ok := e.(doNotify); ok && n.kind == Change {
+				hints++
+			}
+		}
+		if hints != want {
+			t.Errorf("%d hints from a row with reference_id %q, want %d", hints, referenceID, want)
+		}
+	}
+}
+
+func TestC9_confirmationBeforeTheReplyCountsOnceTheReplyIsHere(t *testing.T) {
+	t.Parallel()
+	c, now := liveChannel()
+	half := func() float64 { return 0.5 }
+	id := int64(83664710)
+	c, _ = step(c, evEnd{1, "6", true}, now, half)
+	now = c.retryAt
+	var phases []phase
+	for _, event := range []any{
+		evTick{},
+		evPlace{socket: 1, ref: "8", timeout: 15 * time.Second},
+		evSystem{1, "8", system{Extension: extensionChanges, Status: "ok"}},
+		evReply{1, "8", reply{ok: true, echoes: []bindingReply{{c.target.binding(), &id}}}},
+	} {
+		c, _ = step(c, event, now, half)
+		phases = append(phases, c.main.phase)
+	}
+	if got, want := fmt.Sprint(phases), fmt.Sprint([]phase{queued, joining, joining, live}); got != want {
+		t.Errorf("phases %s, want %s", got, want)
+	}
+}
