@@ -79,6 +79,7 @@ type Server struct {
 	mu       sync.Mutex
 	faults   Faults
 	conns    map[int]*conn
+	opening  int // admitted, not among conns yet
 	lastConn int
 	closed   bool
 	handlers sync.WaitGroup // connections being served
@@ -155,6 +156,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, code, text)
 		return
 	}
+	opened := false
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !opened {
+			s.opening--
+		}
+	}()
 	if s.Faults().Down {
 		panic(http.ErrAbortHandler) // the connection just ends, as behind a dead gateway
 	}
@@ -163,10 +172,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // Accept has answered
 	}
 	ws.SetReadLimit(5_000_000)
+	opened = true
 	s.serve(context.WithoutCancel(r.Context()), ws, vsn, token)
 }
 
-// admit decides about an upgrade: the connect-time token, or a refusal.
+// admit decides about an upgrade: the connect-time token, for which a socket is reserved, or a refusal.
 func (s *Server) admit(r *http.Request) (token string, code int, text string) {
 	token = cmp.Or(r.Header.Get("X-Api-Key"), r.URL.Query().Get("apikey"))
 	if f := s.Faults(); f.ConnectStatus != 0 {
@@ -178,9 +188,12 @@ func (s *Server) admit(r *http.Request) (token string, code int, text string) {
 	if _, err := s.verify(token); err != nil {
 		return "", http.StatusUnauthorized, err.upgradeText()
 	}
-	if s.Connections() >= s.opts.MaxSockets {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.conns)+s.opening >= s.opts.MaxSockets {
 		return "", http.StatusTooManyRequests, "Too many connected users"
 	}
+	s.opening++
 	return token, 0, ""
 }
 
@@ -195,6 +208,7 @@ func (s *Server) serve(ctx context.Context, ws *websocket.Conn, vsn int, token s
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.mu.Lock()
+	s.opening--
 	if s.closed {
 		s.mu.Unlock()
 		_ = ws.CloseNow()
