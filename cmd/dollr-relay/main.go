@@ -26,12 +26,14 @@ const (
 
 // commands is the command line. Only here and in settings.go is the environment read.
 type commands struct {
-	Demo    demoCommand    `cmd:"" help:"The whole system on this machine with nothing to configure: sandbox, demo shop and relay."`
-	Serve   serveCommand   `cmd:"" help:"The relay, from flags and environment variables."`
-	Sandbox sandboxCommand `cmd:"" help:"Only the stand-ins for the Dollr API and Supabase Realtime, for tests of your own."`
-	Migrate migrateCommand `cmd:"" help:"Apply database migrations and exit. serve does it at start, too."`
-	Health  healthCommand  `cmd:"" help:"Exit 0 if the relay on this machine is up, for container health checks."`
-	Version versionCommand `cmd:"" help:"Version, commit and Go version."`
+	Demo      demoCommand      `cmd:"" help:"The whole system on this machine with nothing to configure: sandbox, demo shop and relay."`
+	Serve     serveCommand     `cmd:"" help:"The relay, from flags and environment variables."`
+	Sandbox   sandboxCommand   `cmd:"" help:"Only the stand-ins for the Dollr API and Supabase Realtime, for tests of your own."`
+	Payments  paymentsCommand  `cmd:"" help:"Look at payments, verify and reconcile them, over a relay's HTTP API."`
+	Callbacks callbacksCommand `cmd:"" help:"Look at callbacks, redeliver them, and bring them to a developer's machine."`
+	Migrate   migrateCommand   `cmd:"" help:"Apply database migrations and exit. serve does it at start, too."`
+	Health    healthCommand    `cmd:"" help:"Exit 0 if the relay on this machine is up, for container health checks."`
+	Version   versionCommand   `cmd:"" help:"Version, commit and Go version."`
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -1,0 +1,126 @@
+package forward
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/dollr-relay/dollr-relay/internal/apiclient"
+)
+
+const (
+	tries        = 5                      // of an event that the backend answers, but does not acknowledge
+	firstPause   = time.Second            // doubled up to maxPause
+	maxPause     = 5 * time.Second        // a developer waits for the next try
+	emptyPause   = 500 * time.Millisecond // between empty answers, should the relay not hold the question
+	shownOfReply = 200
+)
+
+// Listener forwards the events of a feed to a target, one after the other.
+type Listener struct {
+	// Events asks the feed for what comes after a cursor, and waits for it.
+	Events  func(ctx context.Context, after string) (apiclient.Events, error)
+	Target  *Target
+	Journal *Journal
+	// SkipPresent notes the events that are there at the first run without forwarding them.
+	SkipPresent bool
+	// Say tells the developer what happens, one line each.
+	Say func(format string, args ...any)
+}
+
+// Run forwards until ctx ends, and returns nil then. An error is the feed's, or the journal's.
+func (l *Listener) Run(ctx context.Context) error {
+	skipping := l.SkipPresent && l.Journal.Empty()
+	for ctx.Err() == nil {
+		page, err := l.Events(ctx, l.Journal.Cursor())
+		if problem, ok := errors.AsType[*apiclient.ProblemError](err); ok && problem.Status == http.StatusGone {
+			l.Say("The relay's database is another one (restored from a backup?): starting over, without what was forwarded already.")
+			l.Journal.StartOver()
+			continue
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		for _, event := range page.Data {
+			if !skipping && !l.Journal.Knows(event.ID) && !l.forward(ctx, event) {
+				return nil
+			}
+			if err := l.Journal.Add(event.Cursor, event.ID); err != nil {
+				return err
+			}
+		}
+		if len(page.Data) == 0 {
+			skipping = false
+			pause(ctx, emptyPause)
+		}
+	}
+	return nil
+}
+
+// forward posts one event until it is acknowledged or given up. It reports false if ctx ended before.
+func (l *Listener) forward(ctx context.Context, event apiclient.Event) bool {
+	body, err := json.Marshal(struct { // the bytes of the callback
+		Type      string          `json:"type"`
+		Timestamp string          `json:"timestamp"`
+		Data      json.RawMessage `json:"data"`
+	}{event.Type, event.Timestamp, event.Data})
+	if err != nil {
+		l.Say("%s %s: not readable, left out: %v", event.Type, event.ID, err)
+		return true
+	}
+	waiting, refused := false, 0
+	for wait := firstPause; ; wait = min(2*wait, maxPause) {
+		answer, err := l.Target.Post(ctx, event.ID, body)
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case err != nil:
+			if !waiting {
+				l.Say("%s %s: your backend cannot be reached, trying until it can: %v", event.Type, event.ID, err)
+			}
+			waiting = true
+		case answer.Acknowledged():
+			l.Say("%s %s -> %d (%s)", event.Type, event.ID, answer.Code, answer.Took.Round(time.Millisecond))
+			return true
+		default:
+			refused++
+			l.Say("%s %s -> %s", event.Type, event.ID, answer.Complaint())
+			if answer.Code == http.StatusGone || refused == tries {
+				l.Say("%s %s: given up; a relay would go on for three days", event.Type, event.ID)
+				return true
+			}
+		}
+		if !pause(ctx, wait) {
+			return false
+		}
+	}
+}
+
+// Complaint is an answer that is no acknowledgement, in words.
+func (a Answer) Complaint() string {
+	text := fmt.Sprintf("%d %s", a.Code, http.StatusText(a.Code))
+	switch {
+	case a.Code == http.StatusUnauthorized || a.Code == http.StatusForbidden || a.Code == http.StatusBadRequest:
+		text += " (does your backend verify with the secret that was printed, over the raw bytes?)"
+	case a.Code >= 300 && a.Code <= 399:
+		text += " (redirects are not followed; forward to the final URL)"
+	}
+	if said := strings.Join(strings.Fields(a.Body), " "); said != "" {
+		text += ": " + said[:min(len(said), shownOfReply)]
+	}
+	return text
+}
+
+// pause waits, and reports false if ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
