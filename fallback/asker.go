@@ -23,6 +23,7 @@ type Question struct {
 	Subject dollr.Subject // the same payment in Dollr's terms
 	Via     string        // why it is asked: poll, audit, verify, reconcile, …; goes through untouched
 	Urgency dollr.Urgency
+	KnownAt time.Time // how old what is known already is, for metrics; goes through untouched
 }
 
 // Answer is what came of a question.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,9 @@ type asker struct {
 
 func newAsker(client *dollr.Client, a *App) *asker {
 	settle := func(ctx context.Context, q fallback.Question, s dollr.Status, err error) (relay.Payment, error) {
+		if err == nil {
+			a.metrics.truth(q.Urgency, q.KnownAt, a.opts.Now())
+		}
 		return a.relay.Observe(ctx, q.ID, observation(q, s, err))
 	}
 	return &asker{held: client.Held, Asker: fallback.NewAsker(client, settle, fallback.AskerOptions{
@@ -72,6 +76,7 @@ func (a *asker) AskAgain(q relay.Question) { a.Asker.AskAgain(question(q)) }
 func question(q relay.Question) fallback.Question {
 	return fallback.Question{
 		ID: q.Payment.ID, Via: string(q.Via), Urgency: dollr.Urgency(q.Urgency),
+		KnownAt: cmp.Or(q.Payment.TruthAt, q.Payment.WatchSince),
 		Subject: dollr.Subject{
 			Operation: string(q.Payment.Operation), ReferenceID: q.Payment.ReferenceID,
 			SourceType: q.Payment.SourceType, SourceID: q.Payment.SourceID,

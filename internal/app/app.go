@@ -69,7 +69,7 @@ func New(ctx context.Context, config Config, opts Options) (_ *App, err error) {
 	if opts.Random == nil {
 		opts.Random = rand.Float64
 	}
-	a := &App{config: config, opts: opts, log: opts.Logger, public: opts.Public, admin: opts.Admin, metrics: newMetrics()}
+	a := &App{config: config, opts: opts, log: opts.Logger, public: opts.Public, admin: opts.Admin, metrics: newMetrics(config.CallbackURLs)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

@@ -2,6 +2,7 @@ package app
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,72 +13,122 @@ import (
 	"github.com/dollr-relay/dollr-relay/internal/dollr"
 	"github.com/dollr-relay/dollr-relay/realtime"
 	"github.com/dollr-relay/dollr-relay/relay"
+	"github.com/dollr-relay/dollr-relay/relay/api"
 	"github.com/dollr-relay/dollr-relay/relay/callback"
 )
 
 // prefix of every metric (contract, section 8).
 const prefix = "dollr_relay_"
 
-// metrics counts what an operator wants to see. No label ever holds an id.
+// metrics counts what an operator wants to see. No label ever holds an id, and every series with
+// words that are known beforehand is there from the start, so that a rate over it is right.
 type metrics struct {
-	registry *prometheus.Registry
+	registry     *prometheus.Registry
+	endpointName map[string]string // breaker name of a callback URL, which may hold what is not for a label
 
-	outcomes        *prometheus.CounterVec
-	unknownStatus   prometheus.Counter
-	realtimeMissed  prometheus.Counter
+	pageMessages    *prometheus.CounterVec
+	pageCloses      *prometheus.CounterVec
 	hintToPage      prometheus.Histogram
+	eventToCallback prometheus.Histogram
+	outcomes        *prometheus.CounterVec
+	truthAge        *prometheus.HistogramVec
+	upstreamRejoins *prometheus.CounterVec
+	realtimeMissed  prometheus.Counter
 	dollrRequests   *prometheus.CounterVec
 	dollrWait       prometheus.Histogram
 	breakers        *prometheus.GaugeVec
+	unknownStatus   prometheus.Counter
 	attempts        *prometheus.CounterVec
 	db              *prometheus.HistogramVec
-	upstreamRejoins *prometheus.CounterVec
 }
 
-func newMetrics() *metrics {
+// Buckets in seconds: fast things from 0.1 ms to a minute, slow ones from a second to some days.
+func fastBuckets() []float64 { return prometheus.ExponentialBuckets(0.0001, 3, 13) }
+func slowBuckets() []float64 { return prometheus.ExponentialBuckets(1, 3, 12) }
+
+func newMetrics(callbackURLs []string) *metrics {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
+		vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
+		registry.MustRegister(vec)
+		return vec
 	}
-	histogram := func(name, help string) prometheus.HistogramOpts {
-		return prometheus.HistogramOpts{Name: prefix + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0001, 3, 13)}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: prefix + name, Help: help, Buckets: buckets}, labels)
+		registry.MustRegister(vec)
+		return vec
 	}
+	single := func(name, help string) prometheus.Histogram {
+		one := prometheus.NewHistogram(prometheus.HistogramOpts{Name: prefix + name, Help: help, Buckets: fastBuckets()})
+		registry.MustRegister(one)
+		return one
+	}
+	breakers := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: prefix + "breaker_state", Help: "0 closed, 1 half-open, 2 open."}, []string{"name"})
+	registry.MustRegister(breakers)
 	m := &metrics{
-		registry:        prometheus.NewRegistry(),
+		registry: registry, endpointName: map[string]string{}, breakers: breakers,
+		pageMessages:    counter("page_messages_total", "Messages written to pages.", "type"),
+		pageCloses:      counter("page_closes_total", "Ends of pages' connections.", "reason"),
+		hintToPage:      single("hint_to_page_seconds", "From a realtime frame to the hub of the pages."),
+		eventToCallback: single("event_to_callback_seconds", "From an outcome to the first attempt at its callback."),
 		outcomes:        counter("outcomes_total", "Reported outcomes.", "outcome"),
-		unknownStatus:   prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + "unknown_status_total", Help: "Status words of Dollr that the operation does not have."}),
-		realtimeMissed:  prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + "realtime_missed_total", Help: "Changes that an audit saw before realtime did."}),
-		hintToPage:      prometheus.NewHistogram(histogram("hint_to_page_seconds", "From a realtime frame to the hub of the pages.")),
+		truthAge:        histogram("truth_age_seconds", "How old the last answer about a payment was when the next one came.", slowBuckets(), "priority"),
+		upstreamRejoins: counter("upstream_rejoins_total", "Realtime channels that failed and are joined again.", "reason"),
+		realtimeMissed:  counter("realtime_missed_total", "Changes that an audit saw and live realtime had not told.").WithLabelValues(),
 		dollrRequests:   counter("dollr_requests_total", "Requests to Dollr.", "endpoint", "result"),
-		dollrWait:       prometheus.NewHistogram(histogram("dollr_wait_seconds", "Waiting for the budget of requests to Dollr.")),
-		breakers:        prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: prefix + "breaker_state", Help: "0 closed, 1 half-open, 2 open."}, []string{"name"}),
+		dollrWait:       single("dollr_wait_seconds", "Waiting for the budget of requests to Dollr."),
+		unknownStatus:   counter("unknown_status_total", "Status words of Dollr that the operation does not have.").WithLabelValues(),
 		attempts:        counter("callback_attempts_total", "Attempts to deliver callbacks.", "result"),
-		db:              prometheus.NewHistogramVec(histogram("db_seconds", "Database operations."), []string{"op"}),
-		upstreamRejoins: counter("upstream_rejoins_total", "Realtime channels joined again.", "reason"),
+		db:              histogram("db_seconds", "Database operations, waiting included.", fastBuckets(), "op"),
 	}
-	m.registry.MustRegister(m.outcomes, m.unknownStatus, m.realtimeMissed, m.hintToPage, m.dollrRequests, m.dollrWait,
-		m.breakers, m.attempts, m.db, m.upstreamRejoins, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, outcome := range relay.Outcomes()[1:] {
-		m.outcomes.WithLabelValues(string(outcome))
-	}
-	m.breaker("status", fallback.Closed)
-	m.breaker("realtime_key", fallback.Closed)
+	m.prepare(callbackURLs)
 	return m
 }
 
-// watch adds the gauges that are read from the parts.
-func (m *metrics) watch(a *App) {
-	m.registry.MustRegister(&gauges{
-		app:      a,
-		payments: prometheus.NewDesc(prefix+"payments", "Open payments by how the relay hears of them.", []string{"link"}, nil),
-		pages:    prometheus.NewDesc(prefix+"pages", "Open pages.", nil, nil),
-		sockets:  prometheus.NewDesc(prefix+"upstream_sockets", "Open sockets to Supabase Realtime.", nil, nil),
-		channels: prometheus.NewDesc(prefix+"upstream_channels", "Realtime channels by state.", []string{"state"}, nil),
-	})
+// prepare makes the series whose words are known.
+func (m *metrics) prepare(callbackURLs []string) {
+	for _, kind := range api.MessageKinds() {
+		m.pageMessages.WithLabelValues(kind)
+	}
+	for _, reason := range api.CloseReasons() {
+		m.pageCloses.WithLabelValues(reason)
+	}
+	for _, outcome := range relay.Outcomes()[1:] {
+		m.outcomes.WithLabelValues(string(outcome))
+	}
+	for _, u := range dollr.Urgencies() {
+		m.truthAge.WithLabelValues(u.String())
+	}
+	for _, reason := range []string{"join_error", "socket", "closed", "expired", "missed"} {
+		m.upstreamRejoins.WithLabelValues(reason)
+	}
+	for _, endpoint := range []string{"token", "realtime_key", dollr.Collection, dollr.Payout, dollr.Transfer, dollr.Refund, dollr.Source} {
+		m.dollrRequests.WithLabelValues(endpoint, "ok")
+	}
+	for _, reason := range []callback.Reason{callback.Acknowledged, callback.Refused, callback.Redirected, callback.Gone, callback.Timeout, callback.Unreachable} {
+		m.attempts.WithLabelValues(attemptResult(reason))
+	}
+	for _, op := range []string{"register", "apply", "find", "claim", "finish"} {
+		m.db.WithLabelValues(op)
+	}
+	m.breaker("status", fallback.Closed)
+	m.breaker("realtime_key", fallback.Closed)
+	for i, url := range callbackURLs {
+		m.endpointName[url] = "callback_" + strconv.Itoa(i+1) // in the order of RELAY_CALLBACK_URLS
+		m.callbackBreaker(url, fallback.Closed.String())
+	}
 }
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
+
+// PageMessage implements [api.Monitor].
+func (m *metrics) PageMessage(kind string) { m.pageMessages.WithLabelValues(kind).Inc() }
+
+// PageClosed implements [api.Monitor].
+func (m *metrics) PageClosed(reason string) { m.pageCloses.WithLabelValues(reason).Inc() }
 
 // Outcome implements [relay.Monitor].
 func (m *metrics) Outcome(o relay.Outcome) { m.outcomes.WithLabelValues(string(o)).Inc() }
@@ -91,6 +142,11 @@ func (m *metrics) MissedByRealtime() { m.realtimeMissed.Inc() }
 // HintToPage implements [relay.Monitor].
 func (m *metrics) HintToPage(took time.Duration) { m.hintToPage.Observe(took.Seconds()) }
 
+// truth takes note of an answer about a payment that was last known at since.
+func (m *metrics) truth(u dollr.Urgency, since, now time.Time) {
+	m.truthAge.WithLabelValues(u.String()).Observe(max(0, now.Sub(since).Seconds()))
+}
+
 func (m *metrics) dollrRequest(o dollr.Observation) {
 	m.dollrRequests.WithLabelValues(o.Endpoint, o.Result).Inc()
 	m.dollrWait.Observe(o.Wait.Seconds())
@@ -100,15 +156,29 @@ func (m *metrics) breaker(name string, s fallback.State) {
 	m.breakers.WithLabelValues(name).Set(float64(s))
 }
 
-func (m *metrics) callbackAttempt(_ callback.Delivery, r callback.Result) {
+func (m *metrics) callbackBreaker(url, state string) {
+	for _, s := range []fallback.State{fallback.Closed, fallback.HalfOpen, fallback.Open} {
+		if s.String() == state {
+			m.breaker(m.endpointName[url], s)
+		}
+	}
+}
+
+func (m *metrics) callbackAttempt(d callback.Delivery, r callback.Result) {
 	if !r.Attempted {
 		return
 	}
-	result := string(r.Reason)
-	if r.Reason == callback.Acknowledged {
-		result = "acknowledged"
+	m.attempts.WithLabelValues(attemptResult(r.Reason)).Inc()
+	if d.Attempt == 1 {
+		m.eventToCallback.Observe(max(0, r.At.Sub(d.QueuedAt).Seconds()))
 	}
-	m.attempts.WithLabelValues(result).Inc()
+}
+
+func attemptResult(reason callback.Reason) string {
+	if reason == callback.Acknowledged {
+		return "acknowledged"
+	}
+	return string(reason)
 }
 
 func (m *metrics) database(op string, took time.Duration) {
@@ -117,36 +187,4 @@ func (m *metrics) database(op string, took time.Duration) {
 
 func (m *metrics) realtimeHooks() realtime.Hooks {
 	return realtime.Hooks{Rejoin: func(reason string) { m.upstreamRejoins.WithLabelValues(reason).Inc() }}
-}
-
-// gauges are read from the parts at each scrape.
-type gauges struct {
-	app                                *App
-	payments, pages, sockets, channels *prometheus.Desc
-}
-
-// Describe implements [prometheus.Collector].
-func (g *gauges) Describe(out chan<- *prometheus.Desc) {
-	out <- g.payments
-	out <- g.pages
-	out <- g.sockets
-	out <- g.channels
-}
-
-// Collect implements [prometheus.Collector].
-func (g *gauges) Collect(out chan<- prometheus.Metric) {
-	gauge := func(desc *prometheus.Desc, value int, labels ...string) {
-		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(value), labels...)
-	}
-	for link, n := range g.app.relay.Links() {
-		gauge(g.payments, n, string(link))
-	}
-	gauge(g.pages, g.app.relay.Hub().Open())
-	if g.app.feed != nil {
-		stats := g.app.feed.Stats()
-		gauge(g.sockets, stats.Sockets)
-		for state, n := range stats.Channels {
-			gauge(g.channels, n, state)
-		}
-	}
 }

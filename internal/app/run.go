@@ -21,15 +21,29 @@ const (
 )
 
 // Run runs the relay until ctx ends, then stops it within the grace period: not ready, nothing new,
-// held requests answered, pages closed spread over half of it, callbacks in flight finished. Nil
-// means that it was asked to stop and did.
+// held requests answered, pages closed spread over more than half of it, callbacks in flight
+// finished. The admin listener stays until all that is done. Nil means that it was asked to stop and did.
 func (a *App) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, a.close()) }()
 	if a.feed == nil {
 		a.log.InfoContext(ctx, "SUPABASE_URL is unset: no realtime, polling only")
 	}
-	// The parts outlive the requests that use them: they end when the listeners have drained.
+	admin := a.httpServer(a.api.Admin(a.metrics.handler()))
 	group, broken := errgroup.WithContext(context.WithoutCancel(ctx))
+	group.Go(func() error { return serve(admin, a.admin) })
+	group.Go(func() error {
+		err := a.runParts(ctx, broken)
+		return errors.Join(err, admin.Close())
+	})
+	err = group.Wait()
+	a.log.InfoContext(context.WithoutCancel(ctx), "relay has stopped")
+	return err
+}
+
+// runParts runs everything but the admin listener until ctx ends or outer does. The parts outlive
+// the requests that use them: they end when the public listener has drained.
+func (a *App) runParts(ctx, outer context.Context) error {
+	group, broken := errgroup.WithContext(outer)
 	work, stopWork := context.WithCancel(broken)
 	defer stopWork()
 	sending, stopSending := context.WithCancel(work)
@@ -45,9 +59,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		group.Go(func() error { return named("realtime", a.feed.Run(work)) })
 	}
 	public := a.httpServer(a.api.Handler())
-	admin := a.httpServer(a.api.Admin(a.metrics.handler()))
 	group.Go(func() error { return serve(public, a.public) })
-	group.Go(func() error { return serve(admin, a.admin) })
 	a.log.InfoContext(ctx, "relay is up", slog.String("listen", a.public.Addr().String()), slog.String("admin", a.admin.Addr().String()))
 
 	group.Go(func() error {
@@ -58,28 +70,27 @@ func (a *App) Run(ctx context.Context) (err error) {
 		stopSending()
 		a.stopPublic(context.WithoutCancel(ctx), public)
 		stopWork()
-		return admin.Close()
+		return nil
 	})
-	err = group.Wait()
-	a.log.InfoContext(context.WithoutCancel(ctx), "relay has stopped")
-	return err
+	return group.Wait()
 }
 
-// stopPublic drains the public listener within the grace period.
+// stopPublic drains the public listener within the grace period. It goes on to accept while pages
+// are open, so that who comes now is told to try again (503) instead of being turned away unheard.
 func (a *App) stopPublic(ctx context.Context, public *http.Server) {
 	ctx, cancel := context.WithTimeout(ctx, a.config.ShutdownGrace)
 	defer cancel()
 	a.log.InfoContext(ctx, "stopping", slog.Duration("grace", a.config.ShutdownGrace))
 	a.api.Stop()
-	if err := public.Shutdown(ctx); err != nil {
-		a.log.WarnContext(ctx, "requests cut off at the end of the grace period", slog.Any("err", err))
-		_ = public.Close()
-	}
 	for !a.api.Drained() && ctx.Err() == nil { // Shutdown does not know upgraded connections
 		select {
 		case <-ctx.Done():
 		case <-time.After(drainPoll):
 		}
+	}
+	if err := public.Shutdown(ctx); err != nil {
+		a.log.WarnContext(ctx, "requests cut off at the end of the grace period", slog.Any("err", err))
+		_ = public.Close()
 	}
 }
 

@@ -32,8 +32,7 @@ func (a *App) wire(ctx context.Context) error {
 	if err := a.wireAPI(keys); err != nil {
 		return err
 	}
-	a.metrics.watch(a)
-	return nil
+	return a.metrics.registry.Register(newGauges(a))
 }
 
 // wireDollr makes what asks Dollr: the client, the asker, the poller and the minter of realtime keys.
@@ -55,7 +54,7 @@ func (a *App) wireSender() (err error) {
 	a.sender, err = callback.New(a.store, callback.Options{
 		URLs: a.config.CallbackURLs, Secrets: a.config.CallbackSecrets, Schedule: a.config.CallbackSchedule,
 		Drain: a.config.ShutdownGrace * 3 / 4, Version: a.config.Version, Transport: a.opts.CallbackTransport,
-		Logger: a.log, Now: a.opts.Now, Rand: a.opts.Random, OnResult: a.metrics.callbackAttempt,
+		Logger: a.log, Now: a.opts.Now, Rand: a.opts.Random, OnResult: a.metrics.callbackAttempt, OnBreaker: a.metrics.callbackBreaker,
 	})
 	return err
 }
@@ -92,7 +91,7 @@ func (a *App) wireAPI(keys *keyMinter) error {
 		Payments: a.relay, Records: a.store, Reports: &a.reports, Reconciler: reconciler{a.sweep}, Redelivered: a.wakeSender,
 		APIKeys: a.config.APIKeys, PageSecrets: a.config.PageSecrets, PageTokenTTL: a.config.PageTokenTTL,
 		PublicURL: a.config.PublicURL, AllowedOrigins: a.config.AllowedOrigins, TrustedProxies: a.config.TrustedProxies,
-		CallbackURLs: a.config.CallbackURLs, MaxPages: a.config.MaxPages, Spread: a.config.ShutdownGrace / 2,
+		CallbackURLs: a.config.CallbackURLs, MaxPages: a.config.MaxPages, Spread: a.config.ShutdownGrace * 3 / 5, Monitor: a.metrics,
 		Scripts: scripts, Mounts: a.opts.Mounts, Logger: a.log, Now: a.opts.Now,
 	}
 	if a.feed != nil {

@@ -91,7 +91,7 @@ func callbackToJSON(cb store.Callback) callbackJSON {
 func (s *Server) listCallbacks(c echo.Context) error {
 	q := readQuery(c)
 	state := callback.State(q.oneOf("state", string(callback.Pending), string(callback.Delivered), string(callback.Dead)))
-	before := q.number("cursor", 0, 1, 1<<62)
+	before := q.cursor()
 	limit := int(q.number("limit", 50, 1, 500))
 	if err := q.finish(); err != nil {
 		return err
@@ -108,7 +108,7 @@ func (s *Server) listCallbacks(c echo.Context) error {
 }
 
 func (s *Server) redeliver(c echo.Context) error {
-	if err := readQuery(c).finish(); err != nil {
+	if err := readNothing(c); err != nil {
 		return err
 	}
 	cb, err := s.Records.Redeliver(c.Request().Context(), c.Param("id"), s.Now())

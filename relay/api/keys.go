@@ -2,10 +2,10 @@ package api
 
 import (
 	"net/http"
-	"strings"
 
-	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
+
+	"github.com/dollr-relay/dollr-relay/relay"
 )
 
 // KeyRequest names the payment whose realtime channel a key is for.
@@ -36,19 +36,22 @@ func (s *Server) mintKey(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	r := KeyRequest{SessionID: body.integer("session_id", true), SourceType: body.text("source_type"), ReferenceID: lower(body.text("reference_id"))}
-	if r.SessionID == 0 && !body.complained("session_id") {
+	r := KeyRequest{SessionID: body.integer("session_id", true), SourceType: body.text("source_type"), ReferenceID: body.text("reference_id")}
+	if r.SessionID == 0 {
 		body.complain("session_id", "is required")
 	}
-	if r.SourceType != "INVOICE" && r.SourceType != "ORDER" {
-		body.complain("source_type", "must be INVOICE or ORDER")
+	if r.SourceType == "" {
+		body.complain("source_type", "is required")
 	}
-	if _, err := uuid.Parse(r.ReferenceID); err != nil || len(r.ReferenceID) != 36 {
-		body.complain("reference_id", "must be a UUID v4")
+	if r.ReferenceID == "" {
+		body.complain("reference_id", "is required")
 	}
+	body.sourceType(r.SourceType)
+	r.ReferenceID = body.uuid("reference_id", r.ReferenceID)
 	if err := body.finish(); err != nil {
 		return err
 	}
+	c.Set(paymentKey, relay.PaymentID(relay.Collection, r.ReferenceID, "", 0))
 	return s.answerKey(c, r)
 }
 
@@ -56,6 +59,9 @@ func (s *Server) mintKey(c echo.Context) error {
 func (s *Server) mintPageKey(c echo.Context) error {
 	token, err := s.pageToken(c)
 	if err != nil {
+		return err
+	}
+	if err := readNothing(c); err != nil {
 		return err
 	}
 	p, err := s.Records.Find(c.Request().Context(), token.paymentID)
@@ -68,18 +74,26 @@ func (s *Server) mintPageKey(c echo.Context) error {
 	return s.answerKey(c, KeyRequest{SessionID: p.SessionID, SourceType: p.SourceType, ReferenceID: p.ReferenceID, OpenPage: true})
 }
 
+// answerKey gives a key of the cache or mints one. Both count against the limits: a page that asks
+// without end is broken, and 429 tells it so.
 func (s *Server) answerKey(c echo.Context, r KeyRequest) error {
-	if s.Keys == nil {
+	if s.keys == nil {
 		return refuse(http.StatusConflict, "Supabase is not configured on this relay: SUPABASE_URL and SUPABASE_ANON_KEY are unset.")
 	}
-	key, err := s.Keys.MintKey(c.Request().Context(), r)
+	if wait := s.payKeyLimit.take(r.ReferenceID); wait > 0 {
+		return tooMany("Too many realtime keys for this payment.", wait)
+	}
+	if r.OpenPage { // a backend asks for all its customers from one address
+		if wait := s.keyLimit.take(limitKey(c)); wait > 0 {
+			return tooMany("Too many realtime keys for this address.", wait)
+		}
+	}
+	key, err := s.keys.MintKey(c.Request().Context(), r)
 	if err != nil {
 		return err
 	}
 	return c.JSON(http.StatusOK, key)
 }
-
-func lower(s string) string { return strings.ToLower(s) }
 
 func names[T ~string](values []T) []string {
 	out := make([]string, len(values))

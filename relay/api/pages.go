@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
@@ -26,7 +25,7 @@ func (s *Server) pageToken(c echo.Context) (pageToken, error) {
 	if text == "" {
 		text = subprotocolToken(c.Request())
 	}
-	if text == "" {
+	if text == "" && c.Request().Method == http.MethodGet {
 		text = c.QueryParam("token")
 	}
 	token, err := s.tokens.read(text)
@@ -36,6 +35,7 @@ func (s *Server) pageToken(c echo.Context) (pageToken, error) {
 	case err != nil:
 		return token, &problem{Status: http.StatusUnauthorized, Detail: "The page token is missing or wrong.", cause: err}
 	}
+	c.Set(paymentKey, token.paymentID)
 	return token, nil
 }
 
@@ -50,26 +50,36 @@ func subprotocolToken(r *http.Request) string {
 	return ""
 }
 
-// admit counts an open page in, or refuses it while the process has as many as it may.
-func (s *Server) admit() error {
-	if s.pages.Add(1) > int64(s.MaxPages) {
-		s.pages.Add(-1)
+// admit counts an open page in, or refuses it while the process has as many as it may. The page
+// must be counted out with [openPages.leave].
+func (s *Server) admit(t transport) error {
+	if !s.open.enter(t, s.MaxPages) {
 		return retryLater(http.StatusServiceUnavailable, "This relay has as many open pages as it may.", 5*time.Second)
 	}
 	return nil
 }
 
-func (s *Server) dismiss() { s.pages.Add(-1) }
-
 // why is the reason for which a page's connection ends.
-type why int
+type why string
 
 const (
-	gone     why = iota // the page went away or could not be written to
-	settled             // it has seen a final status
-	stopping            // the server stops
-	silent              // it did not answer a ping
+	gone       why = "gone"     // the page went away
+	slow       why = "slow"     // it could not be written to
+	settled    why = "final"    // it has seen a final status
+	stopping   why = "stopping" // the server stops
+	silent     why = "no_pong"  // it did not answer a ping
+	rotated    why = "rotated"  // an event stream that has been open for long
+	expired    why = "token_expired"
+	overbooked why = "too_many"
 )
+
+// CloseReasons lists the reasons of [Monitor.PageClosed].
+func CloseReasons() []string {
+	return names([]why{gone, slow, settled, stopping, silent, rotated, expired, overbooked})
+}
+
+// MessageKinds lists the kinds of [Monitor.PageMessage].
+func MessageKinds() []string { return []string{"status", "link", "token", "ping"} }
 
 // connection is how messages reach one open page.
 type connection interface {
@@ -80,6 +90,11 @@ type connection interface {
 	alive(ctx context.Context) error
 }
 
+var (
+	errNoPong  = errors.New("no pong")
+	errRotated = errors.New("open for long enough")
+)
+
 // serve keeps an open page up to date until there is a reason to end: first its present status and
 // link, then whatever changes, pings, and a fresh token before the present one expires.
 func (s *Server) serve(ctx context.Context, page *relay.Page, token pageToken, conn connection) why {
@@ -87,23 +102,20 @@ func (s *Server) serve(ctx context.Context, page *relay.Page, token pageToken, c
 	defer cancel(nil)
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
-	renew := time.NewTimer(time.Until(token.renewal()))
+	renew := time.NewTimer(token.renewal().Sub(s.Now()))
 	defer renew.Stop()
 	stop := s.stopping
-	var close <-chan time.Time
+	var part <-chan time.Time
 
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
-			if errors.Is(context.Cause(ctx), errNoPong) {
-				return silent
-			}
-			return gone
-		case <-stop: // spread, so that not all pages come back in the same moment
+			return whyEnded(ctx)
+		case <-stop:
 			stop = nil
-			close = time.After(time.Duration(rand.Float64() * float64(s.Spread))) //nolint:gosec // spreads load, guards nothing
-		case <-close:
+			part = time.After(s.open.partAfter(s.Spread))
+		case <-part:
 			return stopping
 		case <-page.Changed:
 			var final bool
@@ -119,15 +131,26 @@ func (s *Server) serve(ctx context.Context, page *relay.Page, token pageToken, c
 			}()
 		case <-renew.C:
 			token, err = s.renewToken(ctx, token, conn)
-			renew.Reset(time.Until(token.renewal()))
+			renew.Reset(token.renewal().Sub(s.Now()))
 		}
-		if err != nil {
-			return gone
+		switch {
+		case ctx.Err() != nil && err != nil:
+			return whyEnded(ctx)
+		case err != nil:
+			return slow
 		}
 	}
 }
 
-var errNoPong = errors.New("no pong")
+func whyEnded(ctx context.Context) why {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errNoPong):
+		return silent
+	case errors.Is(cause, errRotated):
+		return rotated
+	}
+	return gone
+}
 
 // sendNews sends what the page has not seen yet, and reports whether it has seen a final status.
 func (s *Server) sendNews(ctx context.Context, page *relay.Page, conn connection) (final bool, err error) {
@@ -152,5 +175,9 @@ func (s *Server) renewToken(ctx context.Context, token pageToken, conn connectio
 func (s *Server) write(ctx context.Context, conn connection, kind string, body []byte, version int64) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	return conn.send(ctx, kind, body, version)
+	err := conn.send(ctx, kind, body, version)
+	if err == nil {
+		s.Monitor.PageMessage(kind)
+	}
+	return err
 }

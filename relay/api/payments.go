@@ -90,6 +90,7 @@ func (s *Server) registerPayment(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	c.Set(paymentKey, g.ID())
 	p, created, err := s.Payments.Register(c.Request().Context(), g)
 	if err != nil {
 		return err
@@ -143,8 +144,8 @@ func (s *Server) listPayments(c echo.Context) error {
 	filter := store.Filter{
 		Outcome:     relay.Outcome(q.oneOf("outcome", names(relay.Outcomes())...)),
 		Operation:   relay.Operation(q.oneOf("operation", names(relay.Operations())...)),
-		ReferenceID: lower(q.take("reference_id")),
-		Before:      q.number("cursor", 0, 1, 1<<62),
+		ReferenceID: q.uuid("reference_id"),
+		Before:      q.cursor(),
 		Limit:       int(q.number("limit", 50, 1, 500)),
 	}
 	if err := q.finish(); err != nil {
@@ -201,9 +202,10 @@ func (s *Server) showTimeline(c echo.Context) error {
 }
 
 func (s *Server) verifyPayment(c echo.Context) error {
-	if err := readQuery(c).finish(); err != nil {
+	if err := readNothing(c); err != nil {
 		return err
 	}
+	c.Set(paymentKey, c.Param("id"))
 	ctx, cancel := context.WithTimeout(c.Request().Context(), verifyTimeout)
 	defer cancel()
 	p, err := s.Payments.Verify(ctx, c.Param("id"), relay.ViaVerify)
@@ -222,7 +224,7 @@ func (s *Server) verifyPayment(c echo.Context) error {
 }
 
 func (s *Server) newPageToken(c echo.Context) error {
-	if err := readQuery(c).finish(); err != nil {
+	if err := readNothing(c); err != nil {
 		return err
 	}
 	p, err := s.find(c)

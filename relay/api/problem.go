@@ -55,8 +55,7 @@ func (s *Server) handleError(err error, c echo.Context) {
 	p := s.explain(err)
 	p.Type, p.Title, p.RequestID = "about:blank", http.StatusText(p.Status), requestID(c)
 	if p.Status >= 500 {
-		s.Logger.WarnContext(c.Request().Context(), "request failed", slog.Int("status", p.Status),
-			slog.String("method", c.Request().Method), slog.String("route", c.Path()), slog.String("request_id", p.RequestID), slog.Any("err", err))
+		s.Logger.WarnContext(c.Request().Context(), "request failed", append(requestAttrs(c), slog.Int("status", p.Status), slog.Any("err", err))...)
 	}
 	if c.Response().Committed {
 		return
@@ -100,7 +99,7 @@ func (s *Server) explain(err error) *problem {
 	case errors.Is(err, store.ErrUnknownCursor):
 		return refuse(http.StatusGone, "This database has not given out this cursor; it was probably restored from a backup. Start over without a cursor and drop the ids that you know.")
 	case errors.Is(err, relay.ErrTooManyPages):
-		return retryLater(http.StatusTooManyRequests, "This payment has too many open pages.", 5*time.Second)
+		return tooMany("This payment has too many open pages.", 5*time.Second)
 	case errors.As(err, &http4xx):
 		return refuse(http4xx.Code, sentence(http4xx.Code))
 	case errors.Is(err, context.Canceled):

@@ -43,7 +43,7 @@ func (r ReconcileReport) json() reconcileJSON {
 }
 
 func (s *Server) startReconcile(c echo.Context) error {
-	if err := readQuery(c).finish(); err != nil {
+	if err := readNothing(c); err != nil {
 		return err
 	}
 	return c.JSON(http.StatusAccepted, s.Reconciler.Start().json())

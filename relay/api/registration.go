@@ -3,13 +3,13 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
 	"github.com/shopspring/decimal"
 
 	"github.com/dollr-relay/dollr-relay/relay"
@@ -24,10 +24,13 @@ const (
 )
 
 // currencyCode is the form of ISO 4217; which codes exist is Dollr's business.
-var currencyCode = regexp.MustCompile(`^[A-Z]{3}$`) //nolint:gochecknoglobals // compiled once, never changed
+var currencyCode = regexp.MustCompile(`^[A-Z]{3}$`)
 
 // decimalText keeps amounts to plain decimals, so that no exponent can make a number of a million digits.
-var decimalText = regexp.MustCompile(`^\d{1,30}(\.\d{1,30})?$`) //nolint:gochecknoglobals // likewise
+var decimalText = regexp.MustCompile(`^\d{1,30}(\.\d{1,30})?$`)
+
+// exponent is a number that is written with one, of a size that can be written out.
+var exponent = regexp.MustCompile(`^[\d.]{1,30}[eE][+-]?\d{1,2}$`)
 
 // registration reads the body of POST /v1/payments.
 func (s *Server) registration(o *object) (relay.Registration, error) {
@@ -62,11 +65,7 @@ func (o *object) identity(g *relay.Registration) {
 	case !source && g.ReferenceID == "":
 		o.complain("reference_id", "is required")
 	case !source:
-		id, err := uuid.Parse(g.ReferenceID)
-		if err != nil || len(g.ReferenceID) != 36 || id.Version() != 4 || id.Variant() != uuid.RFC4122 {
-			o.complain("reference_id", "must be a UUID v4 such as 550e8400-e29b-41d4-a716-446655440000")
-		}
-		g.ReferenceID = id.String()
+		g.ReferenceID = o.uuid("reference_id", g.ReferenceID)
 	}
 	if g.SessionID != 0 && g.Operation != relay.Collection {
 		o.complain("session_id", "only a collection has one")
@@ -74,16 +73,16 @@ func (o *object) identity(g *relay.Registration) {
 	if g.SourceType == "" && (source || g.SessionID != 0) {
 		o.complain("source_type", "is required for a source and with session_id")
 	}
-	if g.SourceType != "" && g.SourceType != "INVOICE" && g.SourceType != "ORDER" {
-		o.complain("source_type", "must be INVOICE or ORDER")
-	}
-	if source && g.SourceID == 0 && !o.complained("source_id") {
+	o.sourceType(g.SourceType)
+	if source && g.SourceID == 0 {
 		o.complain("source_id", "is required for a source")
 	}
 }
 
-func (o *object) complained(field string) bool {
-	return slices.ContainsFunc(o.errs, func(e fieldError) bool { return e.Field == field })
+func (o *object) sourceType(text string) {
+	if text != "" && text != "INVOICE" && text != "ORDER" {
+		o.complain("source_type", "must be INVOICE or ORDER")
+	}
 }
 
 func (o *object) expected() *relay.Expected {
@@ -97,6 +96,9 @@ func (o *object) expected() *relay.Expected {
 		return nil
 	}
 	want := &relay.Expected{Amount: inner.amount("amount"), Currency: inner.text("currency"), Side: inner.text("side")}
+	if want.Currency == "" {
+		inner.complain("currency", "is required")
+	}
 	if !currencyCode.MatchString(want.Currency) {
 		inner.complain("currency", "must be an ISO 4217 code in upper case, such as USD")
 	}
@@ -110,7 +112,8 @@ func (o *object) expected() *relay.Expected {
 	return want
 }
 
-// amount reads a decimal above zero, as a string or a number, and keeps it as it was written.
+// amount reads a decimal above zero, as a string or a number, and keeps it as it was written, but
+// for a number's exponent, which is written out.
 func (o *object) amount(name string) string {
 	raw, ok := o.take(name)
 	if !ok {
@@ -118,8 +121,10 @@ func (o *object) amount(name string) string {
 		return ""
 	}
 	text := string(raw)
-	if strings.HasPrefix(text, `"`) {
-		text = strings.Trim(text, `"`)
+	if number := json.Unmarshal(raw, &text) != nil; number && exponent.MatchString(text) {
+		if value, err := decimal.NewFromString(text); err == nil {
+			text = value.String()
+		}
 	}
 	value, err := decimal.NewFromString(text)
 	if !decimalText.MatchString(text) || err != nil || !value.IsPositive() {
@@ -133,23 +138,26 @@ func (o *object) metadata() map[string]string {
 	if !ok {
 		return nil
 	}
-	var pairs map[string]string
-	var values map[string]*string
-	if err := json.Unmarshal(raw, &values); err != nil {
+	inner, err := readObject(raw)
+	if err != nil {
 		o.complain("metadata", "must be an object of strings")
 		return nil
 	}
-	if len(values) > maxMetadata {
-		o.complain("metadata", fmt.Sprintf("has %d pairs, at most %d are kept", len(values), maxMetadata))
+	if len(inner.fields) > maxMetadata {
+		o.complain("metadata", fmt.Sprintf("has %d pairs, at most %d are kept", len(inner.fields), maxMetadata))
 		return nil
 	}
-	pairs = make(map[string]string, len(values))
-	for key, value := range values {
+	pairs := make(map[string]string, len(inner.fields))
+	for _, key := range slices.Sorted(maps.Keys(inner.fields)) {
+		var value *string
+		err := json.Unmarshal(inner.fields[key], &value)
 		switch {
 		case key == "" || utf8.RuneCountInString(key) > maxMetadataKey:
 			o.complain("metadata", fmt.Sprintf("has a key that is empty or longer than %d characters", maxMetadataKey))
-		case value == nil || utf8.RuneCountInString(*value) > maxMetadataValue:
+		case err != nil || value == nil || utf8.RuneCountInString(*value) > maxMetadataValue:
 			o.complain("metadata."+key, fmt.Sprintf("must be a string of at most %d characters", maxMetadataValue))
+		case strings.ContainsRune(key+*value, 0):
+			o.complain("metadata", "must not contain the character U+0000")
 		default:
 			pairs[key] = *value
 		}

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -45,6 +45,14 @@ type KeyMinter interface {
 	MintKey(ctx context.Context, r KeyRequest) (RealtimeKey, error)
 }
 
+// Monitor hears of what an operator wants to count. Its methods must not block.
+type Monitor interface {
+	// PageMessage is a message that was written to a page: status, link, token or ping.
+	PageMessage(kind string)
+	// PageClosed is the end of a page's connection, one of [CloseReasons].
+	PageClosed(reason string)
+}
+
 // Options configure a Server. All but Mounts are required; Keys may be nil without Supabase.
 type Options struct {
 	Payments Payments
@@ -66,7 +74,8 @@ type Options struct {
 	CallbackURLs   []string
 	MaxPages       int
 	// Spread is over how long open pages are closed when the server stops.
-	Spread time.Duration
+	Spread  time.Duration
+	Monitor Monitor
 
 	Scripts map[string]http.Handler // by name under /v1/: relay.js, relay.mjs, relay.d.ts
 	// Mounts are further handlers by path prefix, such as the demo shop's.
@@ -79,9 +88,14 @@ type Options struct {
 type Server struct {
 	Options
 
-	public   *echo.Echo
-	tokens   *tokens
-	pages    atomic.Int64
+	public *echo.Echo
+	tokens *tokens
+	keys   *keyCache // nil without Supabase
+	open   openPages
+
+	pageLimit, keyLimit, payKeyLimit, badKeyLimit *buckets
+	proxyWarning                                  sync.Once
+
 	stopping chan struct{} // closed when the server begins to stop
 }
 
@@ -92,9 +106,17 @@ func New(opts Options) (*Server, error) {
 	}
 	s := &Server{
 		Options: opts, tokens: newTokens(opts.PageSecrets, opts.PageTokenTTL, opts.Now),
+		pageLimit: newBuckets(pagesPerSecond, pagesBurst), keyLimit: newBuckets(keysPerSecond, keysBurst),
+		payKeyLimit: newBuckets(payKeysPerSecond, payKeysBurst), badKeyLimit: newBuckets(badKeysPerSecond, badKeysBurst),
 		stopping: make(chan struct{}),
 	}
-	s.public = s.routes()
+	if opts.Keys != nil {
+		s.keys = newKeyCache(opts.Keys)
+	}
+	var err error
+	if s.public, err = s.routes(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -103,10 +125,16 @@ func (s *Server) Handler() http.Handler { return s.public }
 
 // Stop makes the server not ready, refuses new work, answers held requests and closes open pages,
 // spread over [Options.Spread]. Call it once, before http.Server.Shutdown, which waits for them.
-func (s *Server) Stop() { close(s.stopping) }
+func (s *Server) Stop() {
+	s.open.beginParting()
+	close(s.stopping)
+}
 
 // Drained reports whether all pages are gone.
-func (s *Server) Drained() bool { return s.pages.Load() == 0 }
+func (s *Server) Drained() bool { return s.open.total() == 0 }
+
+// OpenPages counts the open pages by transport.
+func (s *Server) OpenPages() map[string]int { return s.open.counts() }
 
 func (s *Server) isStopping() bool {
 	select {
@@ -118,14 +146,14 @@ func (s *Server) isStopping() bool {
 }
 
 // routes is the table of contents.
-func (s *Server) routes() *echo.Echo {
+func (s *Server) routes() (*echo.Echo, error) {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.IPExtractor = s.clientAddress
 	e.HTTPErrorHandler = s.handleError
-	e.Use(s.identify, s.secure, s.refuseWhileStopping)
+	e.Use(s.observe, s.secure)
 
-	backend := e.Group("/v1", s.requireAPIKey)
+	backend := e.Group("/v1", s.requireAPIKey, s.refuseWhileStopping)
 	backend.POST("/payments", s.registerPayment)
 	backend.GET("/payments", s.listPayments)
 	backend.GET("/payments/:id", s.showPayment)
@@ -139,7 +167,7 @@ func (s *Server) routes() *echo.Echo {
 	backend.GET("/callbacks", s.listCallbacks)
 	backend.POST("/callbacks/:id/redeliver", s.redeliver)
 
-	page := e.Group("/v1/page", s.allowOrigin)
+	page := e.Group("/v1/page", s.allowOrigin, s.refuseWhileStopping, s.limitAddress)
 	page.GET("/stream", s.streamPage)
 	page.GET("/events", s.streamPageEvents)
 	page.GET("/status", s.pollPage)
@@ -150,13 +178,14 @@ func (s *Server) routes() *echo.Echo {
 		e.Match([]string{http.MethodGet, http.MethodHead}, "/v1/"+name, echo.WrapHandler(script))
 	}
 	for prefix, handler := range s.Mounts {
-		e.Any(prefix+"*", echo.WrapHandler(handler))
+		e.Any(prefix+"*", echo.WrapHandler(handler), s.refuseWhileStopping)
 	}
-	return e
+	return e, s.document(e)
 }
 
 // find reads the payment of the request's path.
 func (s *Server) find(c echo.Context) (relay.Payment, error) {
+	c.Set(paymentKey, c.Param("id"))
 	p, err := s.Records.Find(c.Request().Context(), c.Param("id"))
 	if err != nil {
 		return p, fmt.Errorf("show payment: %w", err)

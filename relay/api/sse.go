@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -21,10 +22,13 @@ func (s *Server) streamPageEvents(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.admit(); err != nil {
+	if err := readPageQuery(c).finish(); err != nil {
 		return err
 	}
-	defer s.dismiss()
+	if err := s.admit(eventSource); err != nil {
+		return err
+	}
+	defer s.open.leave(eventSource)
 	page, err := s.Payments.OpenPage(c.Request().Context(), token.paymentID)
 	if err != nil {
 		return err
@@ -39,14 +43,21 @@ func (s *Server) streamPageEvents(c echo.Context) error {
 	h.Set("Cache-Control", "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no")
 	c.Response().WriteHeader(http.StatusOK)
-	ctx, cancel := context.WithTimeout(c.Request().Context(), rotateAfter)
+	ctx, cancel := context.WithTimeoutCause(c.Request().Context(), rotateAfter, errRotated)
 	defer cancel()
 	events := &eventStream{c.Response(), http.NewResponseController(c.Response().Writer)}
-	if s.serve(ctx, page, token, events) == stopping {
-		_ = s.write(c.Request().Context(), events, "", nil, 0)
+	reason := s.serve(ctx, page, token, events)
+	s.Monitor.PageClosed(string(reason))
+	// The end of the stream is written after this handler, and needs a deadline that is not over.
+	_ = events.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if reason == stopping {
+		_, _ = fmt.Fprintf(events.out, "retry: %d\n\n", (minRetry + rand.N(maxRetry-minRetry)).Milliseconds())
 	}
 	return nil
 }
+
+// What a stream that ends because the server stops asks the page to wait, spread between the two.
+const minRetry, maxRetry = 500 * time.Millisecond, 5 * time.Second
 
 // seenFinal reports whether a page that comes back has seen the final status already.
 func (s *Server) seenFinal(c echo.Context, id string, seen int64) bool {
@@ -60,7 +71,7 @@ type eventStream struct {
 	control *http.ResponseController
 }
 
-// send writes one event; the one without a kind asks the page to come back a little later.
+// send writes one event.
 func (e *eventStream) send(ctx context.Context, kind string, body []byte, version int64) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := e.control.SetWriteDeadline(deadline); err != nil {
@@ -68,12 +79,9 @@ func (e *eventStream) send(ctx context.Context, kind string, body []byte, versio
 		}
 	}
 	var err error
-	switch {
-	case kind == "":
-		_, err = fmt.Fprint(e.out, "retry: 1500\n\n")
-	case version > 0:
+	if version > 0 {
 		_, err = fmt.Fprintf(e.out, "event: %s\nid: %d\ndata: %s\n\n", kind, version, body)
-	default:
+	} else {
 		_, err = fmt.Fprintf(e.out, "event: %s\ndata: %s\n\n", kind, body)
 	}
 	if err != nil {
@@ -91,17 +99,16 @@ func (s *Server) pollPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	q := readQuery(c)
-	q.take("token")
+	q := readPageQuery(c)
 	wait := q.wait()
 	since := q.number("since", 0, 0, 1<<62)
 	if err := q.finish(); err != nil {
 		return err
 	}
-	if err := s.admit(); err != nil {
+	if err := s.admit(longPoll); err != nil {
 		return err
 	}
-	defer s.dismiss()
+	defer s.open.leave(longPoll)
 	page, err := s.Payments.OpenPage(c.Request().Context(), token.paymentID)
 	if err != nil {
 		return err
@@ -130,7 +137,9 @@ func (s *Server) pollPage(c echo.Context) error {
 func (s *Server) answerPoll(c echo.Context, token pageToken, status relay.Frame) error {
 	h := c.Response().Header()
 	if p, err := s.Records.Find(c.Request().Context(), token.paymentID); err == nil {
-		h.Set("Relay-Link", string(s.Payments.Link(p)))
+		if link := s.Payments.Link(p); link != relay.Unwatched {
+			h.Set("Relay-Link", string(link))
+		}
 	}
 	if !s.Now().Before(token.renewal()) {
 		fresh, err := s.tokens.issue(token.paymentID)

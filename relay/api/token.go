@@ -64,7 +64,8 @@ func (t *tokens) read(text string) (pageToken, error) {
 			jwt.WithTimeFunc(t.now))
 		switch {
 		case err == nil && claims.Subject != "":
-			token := pageToken{text: text, paymentID: claims.Subject, expiresAt: claims.ExpiresAt.Time}
+			// A merchant that signs tokens itself may leave out when: then its life begins now.
+			token := pageToken{text: text, paymentID: claims.Subject, issuedAt: t.now(), expiresAt: claims.ExpiresAt.Time}
 			if claims.IssuedAt != nil {
 				token.issuedAt = claims.IssuedAt.Time
 			}

@@ -32,18 +32,21 @@ func (s *Server) streamPage(c echo.Context) error {
 	}
 	token, err := s.pageToken(c)
 	if errors.Is(err, errExpiredToken) {
-		return s.closeAtOnce(c, closeTokenExpired, "token expired")
+		return s.closeAtOnce(c, closeTokenExpired, expired)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.admit(); err != nil {
+	if err := readPageQuery(c).finish(); err != nil {
 		return err
 	}
-	defer s.dismiss()
+	if err := s.admit(webSocket); err != nil {
+		return err
+	}
+	defer s.open.leave(webSocket)
 	page, err := s.Payments.OpenPage(c.Request().Context(), token.paymentID)
 	if errors.Is(err, relay.ErrTooManyPages) {
-		return s.closeAtOnce(c, closeTooMany, "too many pages of this payment")
+		return s.closeAtOnce(c, closeTooMany, overbooked)
 	}
 	if err != nil {
 		return err
@@ -52,29 +55,32 @@ func (s *Server) streamPage(c echo.Context) error {
 
 	conn, err := accept(c)
 	if err != nil {
-		return nil //nolint:nilerr // the library has answered the client
+		return nil // the library has answered the client
 	}
 	ctx := conn.CloseRead(c.Request().Context())
-	switch s.serve(ctx, page, token, &socket{conn}) {
+	reason := s.serve(ctx, page, token, &socket{conn})
+	s.Monitor.PageClosed(string(reason))
+	switch reason {
 	case settled:
 		_ = conn.Close(websocket.StatusNormalClosure, "")
 	case stopping:
 		_ = conn.Close(websocket.StatusServiceRestart, "")
 	case silent:
 		_ = conn.Close(closeNoPong, "no pong")
-	case gone:
+	default:
 		_ = conn.CloseNow()
 	}
 	return nil
 }
 
 // closeAtOnce upgrades only to tell a script why.
-func (s *Server) closeAtOnce(c echo.Context, code websocket.StatusCode, reason string) error {
+func (s *Server) closeAtOnce(c echo.Context, code websocket.StatusCode, reason why) error {
 	conn, err := accept(c)
 	if err != nil {
 		return nil //nolint:nilerr // the library has answered the client
 	}
-	_ = conn.Close(code, reason)
+	s.Monitor.PageClosed(string(reason))
+	_ = conn.Close(code, string(reason))
 	return nil
 }
 

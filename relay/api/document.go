@@ -1,0 +1,105 @@
+package api
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed" // the document
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"github.com/pb33f/go-yaml"
+)
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+// document serves the OpenAPI document and the page made of it. Both are made once.
+func (s *Server) document(e *echo.Echo) error {
+	var root yaml.Node
+	if err := yaml.Unmarshal(openAPI, &root); err != nil {
+		return fmt.Errorf("read openapi.yaml: %w", err)
+	}
+	var asJSON bytes.Buffer
+	if err := writeJSON(&asJSON, &root); err != nil {
+		return fmt.Errorf("convert openapi.yaml: %w", err)
+	}
+	page, policy, err := docsPage(&root)
+	if err != nil {
+		return fmt.Errorf("make docs page: %w", err)
+	}
+	e.GET("/openapi.json", fixed("application/json", "default-src 'none'", asJSON.Bytes()))
+	e.GET("/docs", fixed("text/html; charset=utf-8", policy, page))
+	return nil
+}
+
+// fixed answers with content that does not change while this process runs.
+func fixed(contentType, policy string, content []byte) echo.HandlerFunc {
+	sum := sha256.Sum256(content)
+	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	return func(c echo.Context) error {
+		if err := readQuery(c).finish(); err != nil {
+			return err
+		}
+		h := c.Response().Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Cache-Control", "public, max-age=300")
+		h.Set("Content-Security-Policy", policy+"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("ETag", etag)
+		if strings.Contains(c.Request().Header.Get("If-None-Match"), etag) {
+			return c.NoContent(http.StatusNotModified)
+		}
+		return c.Blob(http.StatusOK, contentType, content)
+	}
+}
+
+// writeJSON writes a YAML node as JSON, with its keys in their order: it is a text for people, too.
+func writeJSON(out *bytes.Buffer, n *yaml.Node) error {
+	switch n.Kind {
+	case yaml.DocumentNode:
+		return writeJSON(out, n.Content[0])
+	case yaml.AliasNode:
+		return writeJSON(out, n.Alias)
+	case yaml.MappingNode:
+		out.WriteByte('{')
+		for i := 0; i < len(n.Content); i += 2 {
+			if i > 0 {
+				out.WriteByte(',')
+			}
+			key, err := json.Marshal(n.Content[i].Value)
+			if err != nil {
+				return err
+			}
+			out.Write(append(key, ':'))
+			if err := writeJSON(out, n.Content[i+1]); err != nil {
+				return err
+			}
+		}
+		out.WriteByte('}')
+	case yaml.SequenceNode:
+		out.WriteByte('[')
+		for i, item := range n.Content {
+			if i > 0 {
+				out.WriteByte(',')
+			}
+			if err := writeJSON(out, item); err != nil {
+				return err
+			}
+		}
+		out.WriteByte(']')
+	default:
+		var value any
+		if err := n.Decode(&value); err != nil {
+			return err
+		}
+		text, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		out.Write(text)
+	}
+	return nil
+}
