@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dollr-relay/dollr-relay/relay"
 	"github.com/dollr-relay/dollr-relay/relay/callback"
 )
 
@@ -63,6 +64,9 @@ func (s *Store) Redeliver(ctx context.Context, id string, now time.Time) (c Call
 		_, err := tx.ExecContext(ctx, `UPDATE callbacks SET state = 'pending', queued_at = $1, next_at = $1, lease_until = 0,
 			claims = claims + 1, attempts = 0 WHERE id = $2`, ms(now), id)
 		if err != nil {
+			return err
+		}
+		if err := noteCallback(ctx, tx, id, relay.ViaOperator, now, "is sent again"); err != nil {
 			return err
 		}
 		c, err = scanCallback(tx.QueryRowContext(ctx, `SELECT `+callbackColumns+` FROM callbacks WHERE id = $1`, id))

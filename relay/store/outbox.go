@@ -87,10 +87,23 @@ func (s *Store) Finish(ctx context.Context, d callback.Delivery, r callback.Resu
 		if err != nil || !r.Attempted {
 			return err
 		}
+		if r.State != callback.Pending {
+			if err := noteCallback(ctx, tx, d.ID, relay.ViaCallback, r.At, string(r.State)); err != nil {
+				return err
+			}
+		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO attempts (callback_id, at, status, duration_ms, error, response) VALUES ($1, $2, $3, $4, $5, $6)`,
 			d.ID, ms(r.At), r.Code, r.Duration.Milliseconds(), r.Err, r.Response)
 		return err
 	})
+}
+
+// noteCallback writes into the payment's timeline what became of a callback.
+func noteCallback(ctx context.Context, tx querier, id string, via relay.Via, at time.Time, what string) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO events (payment_id, at, via, status, outcome, version, detail)
+		SELECT p.id, $1, $2, p.status, p.outcome, p.version, 'Callback ' || c.type || ' ' || $3
+		FROM callbacks c JOIN payments p ON p.id = c.payment_id WHERE c.id = $4`, ms(at), string(via), what, id)
+	return err
 }
 
 // Postpone implements [callback.Outbox].
