@@ -126,9 +126,13 @@ func (h *Hub) seed(s PageStatus) {
 	}
 }
 
+// setStatus also ends the link with a final status, so that both leave together, in this order.
 func (t *topic) setStatus(s PageStatus) {
 	t.serial++
 	t.status = Frame{Body: s.encode(), Version: s.Version, Final: s.Final, serial: t.serial}
+	if s.Final {
+		t.link = Frame{Body: Unwatched.encode(), serial: t.serial}
+	}
 	t.wake()
 }
 

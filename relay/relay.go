@@ -37,8 +37,9 @@ type Relay struct {
 	mu        sync.Mutex
 	watches   map[string]*watch
 	wakeups   wakeups
-	dollrDown bool // the breaker is open
-	storeDown bool // the last transaction failed
+	dollrDown bool            // the breaker is open
+	storeDown bool            // the last transaction failed
+	words     map[string]bool // unknown ones that were told
 }
 
 // Parts are what a Relay works with. Feed may be nil.
@@ -70,7 +71,7 @@ func New(parts Parts, opts Options) (*Relay, error) {
 	return &Relay{
 		opts: opts, store: parts.Store, feed: parts.Feed, asker: parts.Asker, schedule: parts.Schedule,
 		reported: parts.Reported, hub: NewHub(), now: opts.Now, log: opts.Logger,
-		watches: map[string]*watch{}, woken: make(chan struct{}, 1), hints: make(chan heardHint, maxWaitingHints),
+		watches: map[string]*watch{}, words: map[string]bool{}, woken: make(chan struct{}, 1), hints: make(chan heardHint, maxWaitingHints),
 	}, nil
 }
 
@@ -173,33 +174,6 @@ func (r *Relay) Verify(ctx context.Context, id string, via Via) (Payment, error)
 	return r.store.Find(ctx, answer.ID)
 }
 
-// Found is what a reconciling question brought to light.
-type Found struct {
-	Late         bool // a success after another outcome had been reported
-	Missed       bool // a change that live realtime should have told
-	Mismatched   bool
-	Contradicted bool
-}
-
-// Reconcile asks Dollr about a payment in a sweep, and tells what everything else had missed.
-func (r *Relay) Reconcile(ctx context.Context, id string) (Found, error) {
-	before, err := r.store.Find(ctx, id)
-	if err != nil {
-		return Found{}, err
-	}
-	live := r.Link(before) == Live && !r.heard(id)
-	after, _, err := r.asker.Ask(ctx, Question{Payment: before.slim(), Via: ViaReconcile, Urgency: UrgentOld})
-	if err != nil {
-		return Found{}, err
-	}
-	changed := after.Version > before.Version
-	return Found{
-		Late: changed && after.Late && !before.Late, Missed: changed && live,
-		Mismatched:   changed && after.Outcome == Mismatch && before.Outcome != Mismatch,
-		Contradicted: after.Contradicted && !before.Contradicted,
-	}, nil
-}
-
 // Observe commits what Decide says of an observation, and then carries out its effects. An error
 // means that nothing was committed and nobody was told.
 func (r *Relay) Observe(ctx context.Context, id string, seen Observation) (Payment, error) {
@@ -214,15 +188,21 @@ func (r *Relay) Observe(ctx context.Context, id string, seen Observation) (Payme
 		return Payment{}, fmt.Errorf("commit observation of %s: %w", id, err)
 	}
 	r.committed(ctx, p, effects)
-	if truth, ok := seen.(Truth); ok && truth.Via == ViaAudit && p.Version > before.Version {
-		r.missed(ctx, p)
+	switch seen := seen.(type) {
+	case Truth:
+		if seen.Via == ViaAudit && p.Version > before.Version {
+			r.missed(ctx, p)
+		}
+	case Silence:
+		r.watchSilence(ctx, p, seen)
+	case Hint:
 	}
 	return p, nil
 }
 
 // committed is the one place from which anybody hears of a change: the database has it now.
 func (r *Relay) committed(ctx context.Context, p Payment, effects []Effect) {
-	r.follow(p)
+	defer r.follow(p) // after the pages have the status: what follows may tell them of the link
 	for _, effect := range effects {
 		switch effect := effect.(type) {
 		case Publish:
@@ -235,21 +215,8 @@ func (r *Relay) committed(ctx context.Context, p Payment, effects []Effect) {
 				slog.String("status", p.Status), slog.Bool("late", p.Late), slog.Int64("version", p.Version))
 			r.reported(p.CallbackURL)
 		case UnknownWord:
-			r.opts.Monitor.UnknownWord(p.Operation, effect.Word)
+			r.unknownWord(ctx, p, effect.Word)
 		case Record: // written in the transaction
 		}
-	}
-}
-
-// missed handles a change that an audit saw. If realtime had not told of it, its channel is not to
-// be trusted.
-func (r *Relay) missed(ctx context.Context, p Payment) {
-	if r.heard(p.ID) {
-		return
-	}
-	r.opts.Monitor.MissedByRealtime()
-	r.log.WarnContext(ctx, "realtime missed a change", slog.String("payment", p.ID), slog.String("status", p.Status))
-	if r.feed != nil && !p.Final() {
-		r.feed.Rejoin(p.ID)
 	}
 }

@@ -19,6 +19,7 @@ type watch struct {
 	lostAt    time.Time // when realtime ceased to be proven
 	newsAt    time.Time // when something was heard, or could be heard again: older truth may be out of date
 	failures  int       // questions in a row without truth
+	alerted   bool      // the operator was told that Dollr tells nothing
 
 	wakeAt time.Time // when refresh is due; zero: never
 	place  int       // in the heap of wake-ups; -1: not in it
