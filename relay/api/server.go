@@ -153,26 +153,31 @@ func (s *Server) routes() (*echo.Echo, error) {
 	e.HTTPErrorHandler = s.handleError
 	e.Use(s.observe, s.secure)
 
-	backend := e.Group("/v1", s.requireAPIKey, s.refuseWhileStopping)
-	backend.POST("/payments", s.registerPayment)
-	backend.GET("/payments", s.listPayments)
-	backend.GET("/payments/:id", s.showPayment)
-	backend.GET("/payments/:id/events", s.showTimeline)
-	backend.POST("/payments/:id/verify", s.verifyPayment)
-	backend.POST("/payments/:id/page-token", s.newPageToken)
-	backend.POST("/reconcile", s.startReconcile)
-	backend.GET("/reconcile", s.showReconcile)
-	backend.POST("/realtime-keys/collection", s.mintKey)
-	backend.GET("/events", s.readFeed)
-	backend.GET("/callbacks", s.listCallbacks)
-	backend.POST("/callbacks/:id/redeliver", s.redeliver)
+	// Not groups: those answer 404 where 405 would help.
+	backend := func(method, path string, handler echo.HandlerFunc) {
+		e.Add(method, path, handler, s.requireAPIKey, s.refuseWhileStopping)
+	}
+	backend("POST", "/v1/payments", s.registerPayment)
+	backend("GET", "/v1/payments", s.listPayments)
+	backend("GET", "/v1/payments/:id", s.showPayment)
+	backend("GET", "/v1/payments/:id/events", s.showTimeline)
+	backend("POST", "/v1/payments/:id/verify", s.verifyPayment)
+	backend("POST", "/v1/payments/:id/page-token", s.newPageToken)
+	backend("POST", "/v1/realtime-keys/collection", s.mintKey)
+	backend("GET", "/v1/events", s.readFeed)
+	backend("GET", "/v1/callbacks", s.listCallbacks)
+	backend("POST", "/v1/callbacks/:id/redeliver", s.redeliver)
+	backend("POST", "/v1/reconcile", s.startReconcile)
+	backend("GET", "/v1/reconcile", s.showReconcile)
 
-	page := e.Group("/v1/page", s.allowOrigin, s.refuseWhileStopping, s.limitAddress)
-	page.GET("/stream", s.streamPage)
-	page.GET("/events", s.streamPageEvents)
-	page.GET("/status", s.pollPage)
-	page.POST("/realtime-key", s.mintPageKey)
-	page.OPTIONS("/*", s.preflight)
+	page := func(method, path string, handler echo.HandlerFunc) {
+		e.Add(method, path, handler, s.allowOrigin, s.refuseWhileStopping, s.limitAddress)
+		e.OPTIONS(path, s.preflight, s.allowOrigin)
+	}
+	page("GET", "/v1/page/stream", s.streamPage)
+	page("GET", "/v1/page/events", s.streamPageEvents)
+	page("GET", "/v1/page/status", s.pollPage)
+	page("POST", "/v1/page/realtime-key", s.mintPageKey)
 
 	for name, script := range s.Scripts {
 		e.Match([]string{http.MethodGet, http.MethodHead}, "/v1/"+name, echo.WrapHandler(script))
