@@ -4,40 +4,65 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/relay/callback"
 )
 
-// receive takes the relay's callbacks. This is the only place where an order is fulfilled. The order of things matters:
-// verify over the raw bytes, drop what was handled before, act, and only then acknowledge.
+// event is what the shop reads of a callback.
+type event struct {
+	Type string `json:"type"`
+	Data struct {
+		Metadata map[string]string `json:"metadata"`
+		Late     bool              `json:"late"`
+	} `json:"data"`
+}
+
+// receive takes the relay's callbacks. It verifies the signature over the raw body, drops what it
+// has seen already, and decides per order: this is the only place where an order is fulfilled.
 func (s *Shop) receive(w http.ResponseWriter, r *http.Request) {
 	message, err := s.verifier.Read(r)
 	if err != nil {
-		s.log.WarnContext(r.Context(), "callback refused", slog.Any("err", err))
-		http.Error(w, err.Error(), http.StatusUnauthorized)
+		s.fail(w, r, http.StatusUnauthorized, err)
 		return
 	}
-	var event struct {
-		Type string `json:"type"`
-		Data struct {
-			ReferenceID string            `json:"reference_id"`
-			Metadata    map[string]string `json:"metadata"`
-		} `json:"data"`
-	}
-	if err := json.Unmarshal(message.Body, &event); err != nil {
-		http.Error(w, "the body is not a callback", http.StatusBadRequest)
+	var e event
+	if err := json.Unmarshal(message.Body, &e); err != nil {
+		s.fail(w, r, http.StatusBadRequest, err)
 		return
 	}
-	shown := make([]header, 0, 3)
-	for _, name := range []string{callback.HeaderID, callback.HeaderTimestamp, callback.HeaderSignature} {
-		shown = append(shown, header{name, r.Header.Get(name)})
+	got := received{
+		ID: message.ID, At: time.Now(), Type: e.Type, Body: message.Body,
+		Signature: r.Header.Get(callback.HeaderSignature), Timestamp: r.Header.Get(callback.HeaderTimestamp),
 	}
-	known := s.orders.settle(event.Data.Metadata["order"], event.Data.ReferenceID, delivery{
-		ID: message.ID, Type: event.Type, At: time.Now(), Headers: shown, Body: message.Body,
+	known := s.orders.change(e.Data.Metadata["order"], func(o *order) {
+		got.Repeated = slices.ContainsFunc(o.Received, func(before received) bool { return before.ID == got.ID })
+		o.Received = append(o.Received, got)
+		if !got.Repeated {
+			o.apply(e)
+		}
 	})
-	if !known { // of an earlier run: acknowledged, so that it is not sent for days
-		s.log.InfoContext(r.Context(), "callback of an unknown order", slog.String("webhook_id", message.ID))
+	if !known {
+		s.log.WarnContext(r.Context(), "callback for an order that is not ours", slog.String("type", e.Type))
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// apply is what an outcome means for an order. A fulfilled order stays fulfilled.
+func (o *order) apply(e event) {
+	switch {
+	case e.Type == "payment.contradicted":
+		o.Reason = "Dollr contradicts the payment. A person looks into it."
+	case o.State == fulfilled:
+	case e.Type == "payment.succeeded":
+		o.State, o.Reason = fulfilled, "Paid, verified by the relay. Packed and on its way."
+		if e.Data.Late {
+			o.Reason = "Paid late, verified by the relay. Packed and on its way."
+		}
+	case e.Type == "payment.mismatch":
+		o.State, o.Reason = onHold, "Another amount was paid than was asked. A person looks into it."
+	default:
+		o.State, o.Reason = released, "No payment came ("+e.Type+"). The goods are back on the shelf."
+	}
 }

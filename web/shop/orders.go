@@ -2,156 +2,110 @@ package shop
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 )
 
-// keepOrders bounds the shop's memory: the oldest order is forgotten first.
-const keepOrders = 1000
+// product is something that the shop sells.
+type product struct {
+	ID, Name, Note, Price, Picture string
+}
 
-// state is what the shop's people see of an order.
-type state string
+const currency = "USD"
 
+// products are what the shop sells. Prices are decimal text: money is no float.
+func products() []product {
+	return []product{
+		{"coffee", "Highland coffee, 1 kg", "Roasted in Addis on Tuesday", "18.50", "coffee.svg"},
+		{"basket", "Bolga basket", "Woven in Bolgatanga by hand", "42.00", "basket.svg"},
+		{"lamp", "Solar lamp", "Ten hours of light from one day of sun", "250.00", "lamp.svg"},
+	}
+}
+
+// The states of an order.
 const (
-	awaiting  state = "awaiting"
-	fulfilled state = "fulfilled"
-	unpaid    state = "unpaid" // the payment failed or was canceled; the customer may try again
-	review    state = "review" // a person must look
+	awaiting  = "awaiting payment"
+	fulfilled = "fulfilled"
+	released  = "released" // the payment failed: the goods go back to the shelf
+	onHold    = "on hold"  // a person must look
 )
 
-// after is the order's state after a verified callback. Only payment.succeeded fulfils, and what is fulfilled stays so
-// unless Dollr contradicts itself.
-func (s state) after(event string) state {
-	switch event {
-	case "payment.succeeded":
-		return fulfilled
-	case "payment.contradicted":
-		return review
-	}
-	if s == fulfilled {
-		return s
-	}
-	switch event {
-	case "payment.failed", "payment.canceled":
-		return unpaid
-	case "payment.mismatch", "payment.expired":
-		return review
-	}
-	return s
-}
-
-// header is a header of a callback, for showing.
-type header struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
-}
-
-// delivery is a verified callback as it came.
-type delivery struct {
-	ID      string          `json:"id"`
-	Type    string          `json:"type"`
-	At      time.Time       `json:"at"`
-	Times   int             `json:"times"` // how often it came; only the first counted
-	Headers []header        `json:"headers"`
-	Body    json.RawMessage `json:"body"`
-}
-
-// order is what a customer bought. Its callbacks are never changed in place, so a copy may be read without the lock.
+// order is one order as the shop's backend keeps it.
 type order struct {
-	Number    string
-	Reference string // of the payment at Dollr
-	PaymentID string // at the relay
-	State     state
-	Callbacks []delivery
+	Number    string     `json:"number"`
+	Product   product    `json:"-"`
+	State     string     `json:"state"`
+	Reason    string     `json:"reason"`
+	PaymentID string     `json:"payment_id"`
+	Reference string     `json:"reference_id"`
+	Token     string     `json:"-"`
+	PlacedAt  time.Time  `json:"placed_at"`
+	Received  []received `json:"received"`
+}
 
+// received is one callback that arrived for an order.
+type received struct {
+	ID        string          `json:"id"`
+	At        time.Time       `json:"at"`
+	Type      string          `json:"type"`
+	Repeated  bool            `json:"repeated"`
+	Signature string          `json:"signature"`
+	Timestamp string          `json:"timestamp"`
+	Body      json.RawMessage `json:"body"`
+}
+
+// orders is the shop's database: a map, because it is a demo.
+type orders struct {
+	mu      sync.Mutex
+	next    int
+	byID    map[string]*order
 	changed chan struct{} // closed at the next change
 }
 
-// orderBook holds the shop's orders in memory.
-type orderBook struct {
-	mu     sync.Mutex
-	orders map[string]*order
-	last   int
+func newOrders() *orders {
+	return &orders{next: 1042, byID: map[string]*order{}, changed: make(chan struct{})}
 }
 
-func newOrderBook() *orderBook {
-	return &orderBook{orders: map[string]*order{}, last: 1041}
+// number gives out the next order number.
+func (o *orders) number() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	number := strconv.Itoa(o.next)
+	o.next++
+	return number
 }
 
-// open books an order that awaits the payment.
-func (b *orderBook) open(reference string) order {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.last++
-	delete(b.orders, strconv.Itoa(b.last-keepOrders))
-	o := &order{Number: strconv.Itoa(b.last), Reference: reference, State: awaiting, changed: make(chan struct{})}
-	b.orders[o.Number] = o
-	return *o
+func (o *orders) add(placed order) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.byID[placed.Number] = &placed
 }
 
-// find returns a copy of an order.
-func (b *orderBook) find(number string) (order, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	o, ok := b.orders[number]
-	if !ok {
-		return order{}, false
+// find returns a copy of an order, and a channel that is closed when any order changes after it.
+func (o *orders) find(number string) (order, <-chan struct{}, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known := o.byID[number]
+	if known == nil {
+		return order{}, nil, false
 	}
-	return *o, true
+	found := *known
+	found.Received = slices.Clone(known.Received)
+	return found, o.changed, true
 }
 
-// registered notes the payment's id at the relay.
-func (b *orderBook) registered(number, paymentID string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if o, ok := b.orders[number]; ok {
-		o.PaymentID = paymentID
-		o.announce()
-	}
-}
-
-// settle applies a verified callback about a payment to its order, once for each callback id: callbacks come at least
-// once. It reports whether there is such an order.
-func (b *orderBook) settle(number, reference string, d delivery) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	o, ok := b.orders[number]
-	if !ok || o.Reference != reference {
+// change edits an order; it reports false if there is none.
+func (o *orders) change(number string, edit func(*order)) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known := o.byID[number]
+	if known == nil {
 		return false
 	}
-	o.Callbacks = slices.Clone(o.Callbacks)
-	if i := slices.IndexFunc(o.Callbacks, func(known delivery) bool { return known.ID == d.ID }); i >= 0 {
-		o.Callbacks[i].Times++
-	} else {
-		d.Times = 1
-		o.Callbacks = append(o.Callbacks, d)
-		o.State = o.State.after(d.Type)
-	}
-	o.announce()
-	return true
-}
-
-// announce wakes who waits for a change. The book is locked.
-func (o *order) announce() {
+	edit(known)
 	close(o.changed)
 	o.changed = make(chan struct{})
-}
-
-// latest returns copies of the newest orders, newest first.
-func (b *orderBook) latest(limit int) []order {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	numbers := slices.SortedFunc(maps.Keys(b.orders), func(x, y string) int {
-		m, _ := strconv.Atoi(x)
-		n, _ := strconv.Atoi(y)
-		return n - m
-	})
-	var found []order
-	for _, number := range numbers[:min(limit, len(numbers))] {
-		found = append(found, *b.orders[number])
-	}
-	return found
+	return true
 }

@@ -1,164 +1,111 @@
-// Package shop is the demo's shop: a product page, a checkout and a backend, as a merchant would write them against the
-// relay's HTTP API. It knows the relay by its URL, its API key and its callback secret, and nothing of its insides.
+// Package shop is the demo shop: a merchant's website and backend as a merchant would write them. It
+// talks to the relay over HTTP only, and knows nothing of it but its public documentation.
 //
-// The merchant's part is small: [Shop.checkout] registers a payment, the order page shows <dollr-status>, and
-// [Shop.receive] fulfils the order when the verified callback comes. The rest plays customer and weather by the controls
-// of the sandbox, and shows what happens.
+// Start at [Shop.Handler]. The line that matters is in hook.go: an order is fulfilled by a verified
+// callback and by nothing else.
 package shop
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/dollr-relay/dollr-relay/internal/secret"
 	"github.com/dollr-relay/dollr-relay/relay/callback"
 )
 
-//go:embed pages
-var pages embed.FS
-
 //go:embed assets
 var assets embed.FS
 
-// Options configure a Shop. All but Logger are required.
+// Options configure a [Shop]. All but Logger are required.
 type Options struct {
-	// RelayURL is the relay's public URL.
-	RelayURL string
-	APIKey   secret.Value
-	// SandboxURL is where the stand-ins' controls are, without /_sandbox/.
-	SandboxURL string
-	// CallbackSecret is the relay's callback secret, whsec_….
+	RelayURL   string // the relay's public URL
+	APIKey     secret.Value
+	SandboxURL string // the stand-ins', whose controls play customer and weather
+	// CallbackSecret (whsec_…) verifies what the relay sends.
 	CallbackSecret string
-	// Logger defaults to none.
-	Logger *slog.Logger
+	Logger         *slog.Logger
 }
 
-// Shop is the demo shop.
+// Shop is the website and the backend of the demo shop. Orders live in memory.
 type Shop struct {
-	relay    *client
-	sandbox  *client
-	verifier *callback.Verifier
-	orders   *orderBook
-	pages    *template.Template
-	policy   string
-	log      *slog.Logger
+	relay, sandbox *client
+	verifier       *callback.Verifier
+	orders         *orders
+	pages          *template.Template
+	log            *slog.Logger
 }
 
-// New checks the options and makes a Shop without orders.
+// New checks the options and reads the pages.
 func New(opts Options) (*Shop, error) {
-	var problems []error
-	relay, err := origin(opts.RelayURL)
+	if opts.RelayURL == "" || opts.SandboxURL == "" || opts.APIKey.IsZero() {
+		return nil, errors.New("shop: RelayURL, SandboxURL and APIKey are required")
+	}
+	signing, err := callback.ParseSecret(opts.CallbackSecret)
 	if err != nil {
-		problems = append(problems, fmt.Errorf("RelayURL: %w", err))
+		return nil, fmt.Errorf("shop: CallbackSecret: %w", err)
 	}
-	if _, err := origin(opts.SandboxURL); err != nil {
-		problems = append(problems, fmt.Errorf("SandboxURL: %w", err))
-	}
-	if opts.APIKey.IsZero() {
-		problems = append(problems, errors.New("APIKey: is required"))
-	}
-	whsec, err := callback.ParseSecret(opts.CallbackSecret)
-	if err != nil {
-		problems = append(problems, fmt.Errorf("CallbackSecret: %w", err))
-	}
-	if len(problems) > 0 {
-		return nil, fmt.Errorf("shop: %w", errors.Join(problems...))
-	}
-	verifier, err := callback.NewVerifier([]callback.Secret{whsec}, nil)
+	verifier, err := callback.NewVerifier([]callback.Secret{signing}, nil)
 	if err != nil {
 		return nil, fmt.Errorf("shop: %w", err)
 	}
-	templates, err := template.ParseFS(pages, "pages/*.html")
+	pages, err := template.ParseFS(assets, "assets/*.html")
 	if err != nil {
-		return nil, fmt.Errorf("shop: %w", err)
-	}
-	log := opts.Logger
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+		return nil, fmt.Errorf("shop: read pages: %w", err)
 	}
 	return &Shop{
-		relay:    newClient(opts.RelayURL, opts.APIKey),
-		sandbox:  newClient(opts.SandboxURL, secret.Value{}),
-		verifier: verifier,
-		orders:   newOrderBook(),
-		pages:    templates,
-		policy:   contentPolicy(relay),
-		log:      log,
+		relay: newClient(opts.RelayURL, opts.APIKey), sandbox: newClient(opts.SandboxURL, secret.Value{}),
+		verifier: verifier, orders: newOrders(), pages: pages, log: cmp.Or(opts.Logger, slog.Default()),
 	}, nil
 }
 
-// Handler serves the shop below /demo/.
+// Handler serves everything under /demo/.
 func (s *Shop) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /demo", http.RedirectHandler("/demo/", http.StatusMovedPermanently))
-	mux.HandleFunc("GET /demo/{$}", s.showProduct)
+	mux.HandleFunc("GET /demo/{$}", s.showProducts)
 	mux.HandleFunc("POST /demo/checkout", s.checkout)
 	mux.HandleFunc("GET /demo/orders/{number}", s.showOrder)
-	mux.HandleFunc("GET /demo/orders/{number}/events", s.streamOrder)
-	mux.HandleFunc("POST /demo/hooks/dollr", s.receive)
+	mux.HandleFunc("GET /demo/orders/{number}/events", s.followOrder)
+	mux.HandleFunc("GET /demo/orders/{number}/timeline", s.showTimeline)
+	mux.HandleFunc("GET /demo/orders/{number}/token", s.freshToken)
 	mux.HandleFunc("POST /demo/orders/{number}/customer", s.playCustomer)
-	mux.HandleFunc("POST /demo/weather", s.playWeather)
-	mux.Handle("GET /demo/assets/", http.StripPrefix("/demo", http.FileServerFS(assets)))
-	mux.HandleFunc("/demo/", func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, http.StatusNotFound, "There is nothing here.", nil)
-	})
-	return s.secure(http.NewCrossOriginProtection().Handler(mux))
+	mux.HandleFunc("GET /demo/weather", s.showWeather)
+	mux.HandleFunc("PUT /demo/weather", s.changeWeather)
+	mux.HandleFunc("POST /demo/hooks/dollr", s.receive)
+	files, _ := fs.Sub(assets, "assets") // a constant path of an embedded folder
+	mux.Handle("GET /demo/assets/", http.StripPrefix("/demo/assets/", http.FileServerFS(files)))
+	return protected(sameSite(mux))
 }
 
-// secure sets the headers of every answer.
-func (s *Shop) secure(next http.Handler) http.Handler {
+// protected sets what a careful shop sends with every page: scripts and styles are files of its own.
+func protected(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", s.policy)
-		h.Set("Cache-Control", "no-cache")
-		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'")
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("X-Frame-Options", "DENY")
-		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+		h.Set("Referrer-Policy", "same-origin")
 		next.ServeHTTP(w, r)
 	})
 }
 
-// contentPolicy allows the shop's own files and the relay's script and connections, nothing inline. This is all that a
-// merchant's policy needs for the relay.
-func contentPolicy(relay string) string {
-	return strings.Join([]string{
-		"default-src 'self'",
-		"script-src 'self' " + relay,
-		"connect-src 'self' " + relay + " " + strings.Replace(relay, "http", "ws", 1),
-		"object-src 'none'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'",
-		"require-trusted-types-for 'script'", "trusted-types 'none'",
-	}, "; ")
-}
+// sameSite refuses what other websites post here.
+func sameSite(next http.Handler) http.Handler { return http.NewCrossOriginProtection().Handler(next) }
 
-// origin returns the origin of an absolute http or https URL.
-func origin(text string) (string, error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", errors.New("want an absolute http or https URL")
-	}
-	return u.Scheme + "://" + u.Host, nil
-}
-
-// show renders a page.
-func (s *Shop) show(w http.ResponseWriter, r *http.Request, code int, page string, data any) {
+func (s *Shop) render(w http.ResponseWriter, page string, data any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(code)
+	w.Header().Set("Cache-Control", "no-store")
 	if err := s.pages.ExecuteTemplate(w, page, data); err != nil {
-		s.log.WarnContext(r.Context(), "demo page was not sent", slog.String("page", page), slog.Any("err", err))
+		s.log.Warn("page not rendered", slog.String("page", page), slog.Any("err", err))
 	}
 }
 
-// fail tells a person what went wrong, and the log why.
-func (s *Shop) fail(w http.ResponseWriter, r *http.Request, code int, what string, err error) {
-	if err != nil {
-		s.log.WarnContext(r.Context(), "demo request failed", slog.String("what", what), slog.Any("err", err))
-	}
-	s.show(w, r, code, "problem.html", what)
+// fail answers a request that could not be served.
+func (s *Shop) fail(w http.ResponseWriter, r *http.Request, code int, err error) {
+	s.log.WarnContext(r.Context(), "shop request failed", slog.String("path", r.URL.Path), slog.Any("err", err))
+	http.Error(w, err.Error(), code)
 }
