@@ -46,8 +46,10 @@ type ledger struct {
 	known map[string]bool
 }
 
-func (l *ledger) Fulfil(webhookID, order string) error    { return l.once(webhookID, "fulfilled", order) }
-func (l *ledger) NotPaid(webhookID, order string) error   { return l.once(webhookID, "unpaid", order) }
+func (l *ledger) Fulfil(webhookID, order string) error { return l.once(webhookID, "fulfilled", order) }
+
+func (l *ledger) NotPaid(webhookID, order string) error { return l.once(webhookID, "unpaid", order) }
+
 func (l *ledger) AskPerson(webhookID, order string) error { return l.once(webhookID, "asked", order) }
 
 func (l *ledger) once(webhookID, what, order string) error {
