@@ -17,6 +17,7 @@ const (
 	firstPause   = time.Second            // doubled up to maxPause
 	maxPause     = 5 * time.Second        // a developer waits for the next try
 	emptyPause   = 500 * time.Millisecond // between empty answers, should the relay not hold the question
+	lastAnswer   = 2 * time.Second        // how long an answer is waited for after Ctrl+C
 	shownOfReply = 200
 )
 
@@ -74,9 +75,9 @@ func (l *Listener) forward(ctx context.Context, event apiclient.Event) bool {
 	}
 	waiting, refused := false, 0
 	for wait := firstPause; ; wait = min(2*wait, maxPause) {
-		answer, err := l.Target.Post(ctx, event.ID, body)
+		answer, err := l.post(ctx, event.ID, body)
 		switch {
-		case ctx.Err() != nil:
+		case err != nil && ctx.Err() != nil:
 			return false
 		case err != nil:
 			if !waiting {
@@ -98,6 +99,15 @@ func (l *Listener) forward(ctx context.Context, event apiclient.Event) bool {
 			return false
 		}
 	}
+}
+
+// post lets an answer that is on its way arrive when ctx ends, so that the event is not posted again by
+// the next run.
+func (l *Listener) post(ctx context.Context, id string, body []byte) (Answer, error) {
+	posting, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastAnswer, cut) })()
+	return l.Target.Post(posting, id, body)
 }
 
 // Complaint is an answer that is no acknowledgement, in words.
