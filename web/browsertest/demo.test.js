@@ -42,7 +42,13 @@ const element = (page) => page.locator("dollr-status");
 const title = (page, text) => element(page).locator("[part=title]").getByText(text, { exact: true }).waitFor({ timeout: 30000 });
 const order = (page, state) => page.locator(`#state[data-state="${state}"]`).waitFor({ timeout: 30000 });
 const press = (page, name) => page.getByRole("button", { name, exact: true }).click();
-const flip = (page, name) => page.getByText(name).click();
+/** Turns a switch of the weather and waits until it has turned: a page that is left before takes the wish with it. */
+async function flip(page, name) {
+  const turned = page.waitForResponse((answer) => answer.request().method() == "PUT" && answer.ok());
+  await page.getByText(name).click();
+  await turned;
+}
+const link = (page, state) => page.locator(`dollr-status[link=${state}]`).waitFor({ timeout: 60000 });
 const received = (page) => page.locator("#callbacks .type").allTextContents();
 const timeline = (page) => page.locator("#timeline .via").allTextContents();
 
@@ -110,6 +116,7 @@ test("slow: after a minute the page says not to pay again, and nothing is shippe
 test("realtime cut: polling brings the same end", async () => {
   const page = await buy();
   await flip(page, "Cut realtime");
+  await link(page, "polling");
   await press(page, "Approve");
   await title(page, "Payment received");
   await order(page, "fulfilled");
@@ -122,6 +129,7 @@ test("realtime cut: polling brings the same end", async () => {
 
 test("Dollr broken: nobody is told 'failed', and the truth arrives when it is back", async () => {
   const page = await buy();
+  await link(page, "live"); // the story before had cut it
   await flip(page, "Break Dollr");
   await press(page, "Approve");
   await title(page, "Confirming your payment");
