@@ -3,6 +3,7 @@ package api_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +57,7 @@ func collection(pairs ...string) string {
 	values := map[string]string{}
 	var order []string
 	for i := 0; i < len(fields)+len(pairs); i += 2 {
-		all := append(fields[:len(fields):len(fields)], pairs...)
+		all := append(slices.Clip(fields), pairs...)
 		if _, known := values[all[i]]; !known {
 			order = append(order, all[i])
 		}

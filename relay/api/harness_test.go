@@ -95,11 +95,11 @@ func (c *clock) jump(d time.Duration) {
 }
 
 // start runs a system without Supabase, whose own questions to Dollr are rare, unless edit says otherwise.
-func start(t testing.TB, edit ...func(*app.Config)) *system {
-	t.Helper()
-	s := &system{t: t, received: make(chan received, 100), logs: &lockedBuffer{}, clock: &clock{}}
+func start(tb testing.TB, edit ...func(*app.Config)) *system {
+	tb.Helper()
+	s := &system{t: tb, received: make(chan received, 100), logs: &lockedBuffer{}, clock: &clock{}}
 	backend := httptest.NewServer(http.HandlerFunc(s.receive))
-	t.Cleanup(backend.Close)
+	tb.Cleanup(backend.Close)
 	s.backend = backend.URL
 
 	stand := sandbox.New(sandbox.Options{})
@@ -108,26 +108,28 @@ func start(t testing.TB, edit ...func(*app.Config)) *system {
 	go func() { standDone <- stand.Run(standCtx) }()
 	standServer := httptest.NewServer(stand.Handler())
 	s.sandbox = standServer.URL
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		stopStand()
-		<-standDone
+		if err := <-standDone; err != nil {
+			tb.Errorf("sandbox: %v", err)
+		}
 		standServer.Close()
 	})
 
 	signing, err := callback.ParseSecret(callbackSecret)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	public, _ := url.Parse("http://relay.test")
 	shop, err := api.ParseOrigin("https://shop.example")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	below, err := api.ParseOrigin("https://*.shop.example:8443")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	s.database = filepath.Join(t.TempDir(), "relay.db")
+	s.database = filepath.Join(tb.TempDir(), "relay.db")
 	config := app.Config{
 		DollrBaseURL: s.sandbox, DollrClientID: dollrtest.ClientID, DollrClientSecret: secret.New(dollrtest.ClientSecret), DollrRate: 1000,
 		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", PublicURL: public,
@@ -143,14 +145,14 @@ func start(t testing.TB, edit ...func(*app.Config)) *system {
 	for _, change := range edit {
 		change(&config)
 	}
-	relay, err := app.New(t.Context(), config, app.Options{
+	relay, err := app.New(tb.Context(), config, app.Options{
 		Logger: slog.New(slog.NewJSONHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: s.clock.now,
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s.url, s.admin = relay.URL(), relay.AdminURL()
-	s.client = &http.Client{Transport: &validating{tb: t, next: http.DefaultTransport, relay: s.url}}
+	s.client = &http.Client{Transport: &validating{tb: tb, next: http.DefaultTransport, relay: s.url}}
 	s.run(relay)
 	return s
 }
@@ -290,11 +292,11 @@ func (s *system) fault(faults string) {
 func bearer(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
 
 // until waits for something that another goroutine does.
-func until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func until(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("never %s", what)
+			tb.Fatalf("never %s", what)
 		}
 	}
 }
