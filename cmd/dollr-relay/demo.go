@@ -99,7 +99,7 @@ func (d *demoCommand) config(base, standIns, database string) (app.Config, strin
 		APIKeys: rand.Text() + rand.Text(), PageSecrets: rand.Text() + rand.Text(),
 		CallbackURLs: base + "/demo/hooks/dollr", CallbackSecrets: callbackSecret,
 		ShutdownGrace: "3s",
-	}).config(version().text)
+	}, func(string) string { return "" }).config(version().text)
 	return config, callbackSecret, err
 }
 

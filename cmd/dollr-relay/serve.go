@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"os"
+	"strings"
 
 	"github.com/dollr-relay/dollr-relay/internal/app"
 	"github.com/dollr-relay/dollr-relay/relay/store"
@@ -17,7 +19,7 @@ type serveCommand struct {
 
 // Run implements the command.
 func (s *serveCommand) Run(ctx context.Context, c *console) error {
-	config, level, err := newChecker(s.settings).config(version().text)
+	config, level, err := newChecker(s.settings, os.Getenv).config(version().text)
 	if err != nil {
 		return err
 	}
@@ -49,9 +51,17 @@ type migrateCommand struct {
 	DatabaseURL string `name:"database-url" env:"RELAY_DATABASE_URL" fallback:"sqlite:relay.db" secret:"" help:"sqlite:PATH (default sqlite:relay.db)."`
 }
 
+// databaseOnly is the environment without the settings that migrate does not look at.
+func databaseOnly(name string) string {
+	if !strings.HasPrefix(name, "RELAY_DATABASE_URL") {
+		return ""
+	}
+	return os.Getenv(name)
+}
+
 // Run implements the command.
 func (m *migrateCommand) Run(ctx context.Context, c *console) error {
-	check := newChecker(settings{DatabaseURL: m.DatabaseURL})
+	check := newChecker(settings{DatabaseURL: m.DatabaseURL}, databaseOnly)
 	url := check.database("RELAY_DATABASE_URL")
 	if len(check.problems) > 0 {
 		return &usageError{check.problems}

@@ -39,3 +39,27 @@ type settings struct {
 	ShutdownGrace string `name:"shutdown-grace" env:"RELAY_SHUTDOWN_GRACE" default:"20s" group:"Running" help:"Time for a graceful stop after SIGTERM; a second signal ends at once."`
 	Log           string `name:"log" env:"RELAY_LOG" default:"info" group:"Running" help:"debug, info, warn or error. JSON lines on stderr, text on a terminal."`
 }
+
+// Help implements [kong.HelpProvider]: what stands above the list of flags.
+func (settings) Help() string {
+	return `Each flag is also the environment variable that is named beside it; a flag wins over its variable, and an
+empty variable counts as unset. Secrets (client secret, anon key, API keys, page and callback secrets, database
+URL) can come from a file: DOLLR_CLIENT_SECRET_FILE=/run/secrets/dollr, without the variable itself. A trailing
+newline is dropped. Command lines can be seen by others: give secrets by variable or file, not by flag.
+
+Lists are comma separated. Durations are written as 500ms, 30s, 5m or 72h. Everything is checked before the
+start; all that is wrong is said at once, and the exit code is 2.
+
+Required are DOLLR_CLIENT_ID, DOLLR_CLIENT_SECRET, RELAY_API_KEYS and RELAY_PAGE_SECRETS, and
+RELAY_CALLBACK_SECRETS where RELAY_CALLBACK_URLS is set. The smallest useful start:
+
+  export DOLLR_CLIENT_ID=… DOLLR_CLIENT_SECRET=…
+  export SUPABASE_URL=https://….supabase.co SUPABASE_ANON_KEY=…
+  export RELAY_API_KEYS=$(openssl rand -hex 32) RELAY_PAGE_SECRETS=$(openssl rand -hex 32)
+  export RELAY_PUBLIC_URL=https://relay.shop.example RELAY_ALLOWED_ORIGINS=https://shop.example
+  export RELAY_CALLBACK_URLS=https://shop.example/hooks/dollr
+  export RELAY_CALLBACK_SECRETS=whsec_$(openssl rand -base64 32)
+  dollr-relay serve
+
+GET /docs on the relay describes the API. SIGTERM stops it gracefully within the shutdown grace.`
+}
