@@ -13,13 +13,14 @@ lint() {
 }
 
 # system installs Debian's packages: a C compiler for the race detector, Node.js for the browser tests and the official
-# JavaScript libraries that judge ours, Chromium with fonts for the languages of the status page.
+# JavaScript libraries that judge ours, Chromium with fonts for the languages of the status page, PostgreSQL's programs.
 system() {
   local missing=()
   command -v gcc >/dev/null || missing+=(gcc libc6-dev)
   command -v node >/dev/null || missing+=(nodejs)
   command -v npm >/dev/null || missing+=(npm)
   command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core fonts-noto-core)
+  compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
   if [ ${#missing[@]} -eq 0 ]; then return; fi
   if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
     echo "missing: ${missing[*]}; install them, or run this as root on Debian" >&2
@@ -27,6 +28,9 @@ system() {
   fi
   echo "installing ${missing[*]}"
   apt-get update -qq
+  # The tests make a cluster of their own: Debian's package need not start one.
+  mkdir -p /etc/postgresql-common
+  [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 

@@ -40,7 +40,7 @@ const callbackColumns = `seq, id, payment_id, type, url, state, created_at, next
 // next page, 0 at the end.
 func (s *Store) Callbacks(ctx context.Context, state callback.State, before int64, limit int) ([]Callback, int64, error) {
 	found, err := query(ctx, s.engine.reader(), scanCallback, `SELECT `+callbackColumns+` FROM callbacks
-		WHERE ($1 = '' OR state = $1) AND ($2 = 0 OR seq < $2) ORDER BY seq DESC LIMIT $3`, string(state), before, limit+1)
+		WHERE (CAST($1 AS TEXT) = '' OR state = CAST($1 AS TEXT)) AND (CAST($2 AS BIGINT) = 0 OR seq < CAST($2 AS BIGINT)) ORDER BY seq DESC LIMIT $3`, string(state), before, limit+1)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list callbacks: %w", err)
 	}

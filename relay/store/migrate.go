@@ -19,6 +19,9 @@ func (s *Store) migrate(ctx context.Context) error {
 		return err
 	}
 	return s.write(ctx, "migrate", func(ctx context.Context, tx querier) error {
+		if err := s.engine.lock(ctx, tx, migrationLock); err != nil {
+			return err
+		}
 		if _, err := tx.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)"); err != nil {
 			return err
 		}

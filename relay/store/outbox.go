@@ -79,7 +79,7 @@ func (s *Store) Finish(ctx context.Context, d callback.Delivery, r callback.Resu
 			used, tried = 1, ms(r.At)
 		}
 		err := changedOne(tx.ExecContext(ctx, `UPDATE callbacks SET state = $1, next_at = $2, lease_until = 0, attempts = attempts + $3,
-			tried_at = CASE WHEN $4 > 0 THEN $4 ELSE tried_at END WHERE id = $5 AND claims = $6 AND lease_until > 0 AND state = 'pending'`,
+			tried_at = CASE WHEN CAST($4 AS BIGINT) > 0 THEN CAST($4 AS BIGINT) ELSE tried_at END WHERE id = $5 AND claims = $6 AND lease_until > 0 AND state = 'pending'`,
 			string(r.State), ms(r.NextAt), used, tried, d.ID, d.Claim))
 		if errors.Is(err, errRetry) {
 			return callback.ErrFenced
@@ -142,8 +142,12 @@ func (s *Store) count(ctx context.Context, op, text string, args ...any) (n int,
 	return n, err
 }
 
-// ExpireLeases ends all leases. On SQLite there is one process, so at its start nobody holds any.
+// ExpireLeases ends the leases of a sender that crashed, at the start of a process. Where other
+// processes share the database they hold leases of their own, and the crashed one's run out.
 func (s *Store) ExpireLeases(ctx context.Context) error {
+	if s.engine.shared() {
+		return nil
+	}
 	_, err := s.count(ctx, "expire_leases", `UPDATE callbacks SET lease_until = 0 WHERE state = 'pending' AND lease_until > 0`)
 	return err
 }

@@ -45,8 +45,10 @@ func (s *Store) insertReport(ctx context.Context, tx querier, p relay.Payment, r
 	if err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
-	if err := placeReports(ctx, tx); err != nil {
-		return err
+	if !s.engine.shared() { // the order of commits is known: there is one writer
+		if err := placeReports(ctx, tx); err != nil {
+			return err
+		}
 	}
 	if len(s.opts.CallbackURLs) == 0 {
 		return nil
@@ -76,6 +78,21 @@ func placeReports(ctx context.Context, tx querier) error {
 	return nil
 }
 
+// placeNew places reports that have been committed without a position.
+func (s *Store) placeNew(ctx context.Context) error {
+	var unplaced int64
+	err := s.engine.reader().QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM reports WHERE position IS NULL LIMIT 1) AS r`).Scan(&unplaced)
+	if err != nil || unplaced == 0 {
+		return err
+	}
+	return s.write(ctx, "place", func(ctx context.Context, tx querier) error {
+		if err := s.engine.lock(ctx, tx, feedLock); err != nil {
+			return err
+		}
+		return placeReports(ctx, tx)
+	})
+}
+
 func lastPlace(ctx context.Context, db querier) (position int64, chain string, err error) {
 	err = db.QueryRowContext(ctx, `SELECT position, chain FROM reports WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1`).Scan(&position, &chain)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -85,7 +102,15 @@ func lastPlace(ctx context.Context, db querier) (position int64, chain string, e
 }
 
 // Feed returns reports after a cursor (empty: from the start), in commit order.
+//
+// Where several processes write, the order of commits shows only afterwards: reports are given their
+// positions when somebody reads, under a lock. One that commits later comes later.
 func (s *Store) Feed(ctx context.Context, after string, limit int) ([]FeedEntry, error) {
+	if s.engine.shared() {
+		if err := s.placeNew(ctx); err != nil {
+			return nil, err
+		}
+	}
 	position, err := s.position(ctx, after)
 	if err != nil {
 		return nil, err

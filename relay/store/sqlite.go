@@ -19,7 +19,7 @@ const readConns = 4
 
 // sqlite is one file, one writer connection and a pool of readers.
 type sqlite struct {
-	lock   *os.File
+	locked *os.File
 	writer *sql.DB
 	conn   *preparedConn
 	pool   *sql.DB
@@ -40,7 +40,7 @@ func openSQLite(ctx context.Context, path string) (_ *sqlite, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.lock, err = lockFile(path + ".lock"); err != nil {
+	if s.locked, err = lockFile(path + ".lock"); err != nil {
 		return nil, err
 	}
 	// synchronous(FULL): a commit is on the disk before it is acknowledged, also on power loss.
@@ -92,6 +92,10 @@ func (s *sqlite) inTx(ctx context.Context, fn func(ctx context.Context, tx queri
 func (s *sqlite) reader() querier    { return s.pool }
 func (s *sqlite) identity() string   { return "INTEGER PRIMARY KEY AUTOINCREMENT" }
 func (s *sqlite) skipLocked() string { return "" }
+func (s *sqlite) shared() bool       { return false }
+
+// lock has nothing to do: there is one writer.
+func (s *sqlite) lock(context.Context, querier, int64) error { return nil }
 
 func (s *sqlite) close() error {
 	var errs []error
@@ -104,8 +108,8 @@ func (s *sqlite) close() error {
 	if s.writer != nil {
 		errs = append(errs, s.writer.Close())
 	}
-	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+	if s.locked != nil {
+		errs = append(errs, s.locked.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -42,13 +42,16 @@ type engine interface {
 	reader() querier
 	identity() string   // the identity column of a table
 	skipLocked() string // suffix of a claiming SELECT
+	shared() bool       // whether other processes may use the database, too
+	// lock keeps other processes out until the transaction ends.
+	lock(ctx context.Context, tx querier, which int64) error
 	close() error
 }
 
 // errRetry reports that a compare-and-swap lost: the row has changed since it was read.
 var errRetry = errors.New("store: row changed meanwhile")
 
-// Open opens the database at url (`sqlite:PATH`), and applies missing migrations.
+// Open opens the database at url (`sqlite:PATH` or `postgres://…`), and applies missing migrations.
 func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	var (
 		e   engine
@@ -57,8 +60,10 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	switch scheme, rest, _ := strings.Cut(url, ":"); scheme {
 	case "sqlite":
 		e, err = openSQLite(ctx, rest)
+	case "postgres", "postgresql":
+		e, err = openPostgres(ctx, url)
 	default:
-		return nil, fmt.Errorf("open database: unknown scheme %q, want sqlite:PATH", scheme)
+		return nil, fmt.Errorf("open database: unknown scheme %q, want sqlite:PATH or postgres://…", scheme)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)

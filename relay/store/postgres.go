@@ -1,0 +1,81 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver, under its name pgx
+)
+
+// postgresConns is the size of the pool. Measured on two cores: 64 connections were no faster.
+const postgresConns = 24
+
+// postgres is a database that several relays may share.
+type postgres struct{ db *sql.DB }
+
+func openPostgres(ctx context.Context, url string) (*postgres, error) {
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		return nil, fmt.Errorf("postgres: %w", hidden(err))
+	}
+	db.SetMaxOpenConns(postgresConns)
+	db.SetMaxIdleConns(postgresConns)
+	if err := db.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("postgres: %w", hidden(err)), db.Close())
+	}
+	return &postgres{db}, nil
+}
+
+// hidden keeps an error of the driver from quoting the URL, which holds a password.
+func hidden(err error) error {
+	var parse interface{ Unwrap() error }
+	if errors.As(err, &parse) && parse.Unwrap() != nil {
+		return parse.Unwrap()
+	}
+	return err
+}
+
+// inTx implements [engine]. Statements of a caller that goes away are not cancelled halfway.
+func (p *postgres) inTx(ctx context.Context, fn func(ctx context.Context, tx querier) error) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err // nothing was begun
+	}
+	ctx = context.WithoutCancel(ctx)
+	tx, err := p.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("store: transaction panicked: %v", r)
+		}
+		if err != nil {
+			if undone := tx.Rollback(); !errors.Is(undone, sql.ErrTxDone) {
+				err = errors.Join(err, undone)
+			}
+		}
+	}()
+	if err := fn(ctx, tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func (p *postgres) reader() querier    { return p.db }
+func (p *postgres) identity() string   { return "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY" }
+func (p *postgres) skipLocked() string { return " FOR UPDATE SKIP LOCKED" }
+func (p *postgres) shared() bool       { return true }
+func (p *postgres) close() error       { return p.db.Close() }
+
+// Locks that serialize what must not run at once in two relays; released with the transaction.
+const (
+	migrationLock = 0x646f6c01 // "dol" 1
+	feedLock      = 0x646f6c02
+)
+
+func (p *postgres) lock(ctx context.Context, tx querier, which int64) error {
+	_, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, which)
+	return err
+}

@@ -1,0 +1,118 @@
+package store_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/dollr-relay/dollr-relay/internal/pgtest"
+	"github.com/dollr-relay/dollr-relay/relay"
+	"github.com/dollr-relay/dollr-relay/relay/store"
+)
+
+func TestPostgreSQL(t *testing.T) {
+	t.Parallel()
+	cluster := startPostgres(t)
+	conformance(t, func(tb testing.TB) *store.Store { return openPostgres(tb, cluster.Database(tb)) })
+}
+
+func startPostgres(t *testing.T) *pgtest.Cluster {
+	t.Helper()
+	cluster, err := pgtest.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cluster.Stop(); err != nil {
+			t.Errorf("Stop() = %v", err)
+		}
+	})
+	return cluster
+}
+
+func openPostgres(tb testing.TB, url string) *store.Store {
+	tb.Helper()
+	s, err := store.Open(context.Background(), url, store.Options{CallbackURLs: []string{hook}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Errorf("Close() = %v", err)
+		}
+	})
+	return s
+}
+
+// TestPostgreSQL_shared has several relays start at once on an empty database, settle payments
+// concurrently, and read one feed.
+func TestPostgreSQL_shared(t *testing.T) {
+	t.Parallel()
+	url := startPostgres(t).Database(t)
+	const relays, each = 4, 25
+	stores := make([]*store.Store, relays)
+	var starting sync.WaitGroup
+	for i := range stores {
+		starting.Go(func() {
+			s, err := store.Open(t.Context(), url, store.Options{CallbackURLs: []string{hook}})
+			if err != nil {
+				t.Errorf("Open() = %v", err)
+			}
+			stores[i] = s
+		})
+	}
+	starting.Wait()
+	if t.Failed() {
+		return
+	}
+	var running sync.WaitGroup
+	for _, s := range stores {
+		running.Go(func() {
+			for range each {
+				p := register(t, s, collection())
+				must(t, s, p.ID, completed(), noon)
+			}
+		})
+	}
+	// A consumer reads the feed meanwhile, through another relay at each step.
+	seen := map[string]bool{}
+	cursor := ""
+	for step := 0; len(seen) < relays*each; step++ {
+		entries, err := stores[step%relays].Feed(t.Context(), cursor, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if seen[e.ID] {
+				t.Errorf("%s came twice", e.ID)
+			}
+			seen[e.ID] = true
+			cursor = e.Cursor
+		}
+		if len(entries) == 0 && t.Context().Err() != nil {
+			t.Fatal("the feed does not end")
+		}
+	}
+	running.Wait()
+	if more, err := stores[0].Feed(t.Context(), cursor, 10); err != nil || len(more) != 0 {
+		t.Errorf("after everything: %v, %v; want nothing more", more, err)
+	}
+	for _, s := range stores {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close() = %v", err)
+		}
+	}
+}
+
+func TestPostgreSQL_errorsHideThePassword(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"postgres://relay:hunter2@127.0.0.1:1/relay?connect_timeout=2", "postgres://relay:hunter2@:x/relay", "postgres://relay:hunter2@127.0.0.1:1/relay?sslmode=odd"} {
+		_, err := store.Open(t.Context(), url, store.Options{})
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("Open() = %v, want an error without the password", err)
+		}
+	}
+}
+
+var _ relay.Store = (*store.Store)(nil)
