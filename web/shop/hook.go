@@ -49,7 +49,8 @@ func (s *Shop) receive(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// apply is what an outcome means for an order. A fulfilled order stays fulfilled.
+// apply is what an outcome means for an order. A fulfilled order stays fulfilled, and a type that is none of ours (a
+// refund's, or one of a later version) changes nothing.
 func (o *order) apply(e event) {
 	switch {
 	case e.Type == "payment.contradicted":
@@ -62,7 +63,7 @@ func (o *order) apply(e event) {
 		}
 	case e.Type == "payment.mismatch":
 		o.State, o.Reason = onHold, "Another amount was paid than was asked. A person looks into it."
-	default:
+	case e.Type == "payment.failed", e.Type == "payment.canceled", e.Type == "payment.expired":
 		o.State, o.Reason = released, "No payment came ("+e.Type+"). The goods are back on the shelf."
 	}
 }
