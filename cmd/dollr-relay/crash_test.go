@@ -20,15 +20,14 @@ import (
 )
 
 const (
-	crashes       = 15
-	crashPayments = 150
-	crashWorkers  = 6
+	crashes    = 40
+	crashBurst = 8 // payments that settle at once before each crash
 )
 
 // TestCrash_noOutcomeIsLostOrInvented kills the relay's process with SIGKILL again and again: at random
-// moments, while a callback is at the receiver, and just after the receiver has acknowledged one. The
-// receiver fails now and then, too. In the end every outcome was acknowledged and nothing else was ever
-// sent, always under the same id with the same bytes.
+// moments while outcomes are found, committed and sent, while a callback is at the receiver, and just
+// after the receiver has acknowledged one. The receiver fails now and then, too. In the end every outcome
+// was acknowledged and nothing else was ever sent, always under the same id with the same bytes.
 func TestCrash_noOutcomeIsLostOrInvented(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
@@ -41,86 +40,91 @@ func TestCrash_noOutcomeIsLostOrInvented(t *testing.T) {
 	receiver.verifier = anyVerifier(t, site.secret)
 
 	relay := site.start()
-	var address atomic.Pointer[string]
-	address.Store(&relay.url)
-	orders := &crashOrders{site: site, address: &address, settled: map[string]string{}}
-	working := orders.work(seed)
+	shop := &crashShop{site: site, registered: make(chan order, crashBurst), settled: map[string]string{}}
+	shop.relay.Store(&relay.url)
+	go shop.register()
 	for range crashes {
-		receiver.arm(chance.IntN(2) == 0)
+		shop.settle(chance)
+		receiver.arm(chance.IntN(3) == 0)
+		within := []time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 400 * time.Millisecond}[chance.IntN(3)]
 		select {
 		case <-receiver.moment:
-		case <-time.After(time.Duration(20+chance.IntN(400)) * time.Millisecond):
+		case <-time.After(time.Duration(chance.Int64N(int64(within)))):
 		}
 		receiver.arm(false)
 		relay.kill()
 		relay = site.start()
-		address.Store(&relay.url)
+		shop.relay.Store(&relay.url)
 	}
-	working.Wait()
 
-	eventually(t, "every outcome is acknowledged and no callback waits", func() bool {
-		waiting := site.must("GET", relay.url+"/v1/callbacks?state=pending", "", 200)["data"].([]any)
-		return receiver.count() >= len(orders.settled) && len(waiting) == 0
-	})
-	receiver.check(orders.settled)
-	feed := site.must("GET", relay.url+"/v1/events?limit=1000", "", 200)["data"].([]any)
-	if len(feed) != len(orders.settled) {
-		t.Errorf("the event feed has %d events, want %d", len(feed), len(orders.settled))
+	if !await(func() bool {
+		waiting, _ := site.must("GET", relay.url+"/v1/callbacks?state=pending", "", 200)["data"].([]any)
+		return receiver.count() >= len(shop.settled) && len(waiting) == 0
+	}) {
+		t.Error("an outcome was not acknowledged, or a callback waits forever")
 	}
-	t.Logf("%d outcomes, %d requests, %d crashes", len(orders.settled), receiver.requests, crashes)
+	receiver.check(shop.settled)
+	feed, _ := site.must("GET", relay.url+"/v1/events?limit=1000", "", 200)["data"].([]any)
+	if len(feed) != len(shop.settled) {
+		t.Errorf("the event feed has %d events, want %d", len(feed), len(shop.settled))
+	}
+	t.Logf("%d outcomes, %d requests, %d crashes", len(shop.settled), receiver.requests, crashes)
 }
 
-// crashOrders are the payments of a shop that goes on while its relay crashes.
-type crashOrders struct {
-	site    *site
-	address *atomic.Pointer[string]
-
-	mu      sync.Mutex
-	settled map[string]string // type of the callback that must come, by payment
+// crashShop goes on while its relay crashes.
+type crashShop struct {
+	site       *site
+	relay      atomic.Pointer[string] // URL
+	registered chan order
+	settled    map[string]string // type of the callback that must come, by payment
 }
 
-// work registers and settles payments, a few at a time.
-func (o *crashOrders) work(seed uint64) *sync.WaitGroup {
-	var working sync.WaitGroup
-	for worker := range crashWorkers {
-		working.Go(func() {
-			chance := rand.New(rand.NewPCG(seed, uint64(10+worker)))
-			for range crashPayments / crashWorkers {
-				o.one(chance)
-				time.Sleep(time.Duration(chance.IntN(300)) * time.Millisecond) // customers come and go
+// order is one payment of the shop.
+type order struct{ id, reference string }
+
+// register registers payments, each again if no answer came, until there is one for every place in
+// every burst.
+func (s *crashShop) register() {
+	for range crashes * crashBurst {
+		reference, registration := s.site.payment()
+		for id, deadline := "", time.Now().Add(patience); id == ""; {
+			code, fields, err := do(context.Background(), "POST", *s.relay.Load()+"/v1/payments", registration)
+			switch {
+			case err == nil && (code == 200 || code == 201):
+				id, _ = fields["id"].(string)
+				s.registered <- order{id, reference}
+			case time.Now().After(deadline):
+				s.site.t.Errorf("a payment cannot be registered: %d, %v, %v", code, fields, err)
+				id = "none"
+			default:
+				time.Sleep(5 * time.Millisecond)
 			}
-		})
-	}
-	return &working
-}
-
-// one is a payment: registered, and again if no answer came, then completed, failed or left open.
-func (o *crashOrders) one(chance *rand.Rand) {
-	reference, registration := o.site.payment()
-	var id string
-	for deadline := time.Now().Add(patience); id == ""; {
-		code, fields, err := do(context.Background(), "POST", *o.address.Load()+"/v1/payments", registration)
-		switch {
-		case err == nil && (code == 200 || code == 201):
-			id, _ = fields["id"].(string)
-		case time.Now().After(deadline):
-			o.site.t.Errorf("a payment cannot be registered: %d, %v, %v", code, fields, err)
-			return
-		default:
-			time.Sleep(20 * time.Millisecond)
 		}
 	}
-	status, want := "COMPLETED", "payment.succeeded"
-	switch chance.IntN(5) {
-	case 0:
-		status, want = "FAILED", "payment.failed"
-	case 1:
-		return
+}
+
+// settle completes or fails the payments of a burst at Dollr, all at once, and leaves some open.
+func (s *crashShop) settle(chance *rand.Rand) {
+	s.site.t.Helper()
+	var setting sync.WaitGroup
+	for range crashBurst {
+		var o order
+		select {
+		case o = <-s.registered:
+		case <-time.After(2 * patience):
+			s.site.t.Fatal("no more payments are registered")
+		}
+		status, want := "COMPLETED", "payment.succeeded"
+		switch chance.IntN(6) {
+		case 0:
+			status, want = "FAILED", "payment.failed"
+		case 1:
+			continue
+		}
+		s.settled[o.id] = want
+		setting.Go(func() { s.site.set(o.reference, status) })
 	}
-	o.mu.Lock()
-	o.settled[id] = want
-	o.mu.Unlock()
-	o.site.set(reference, status)
+	setting.Wait()
 }
 
 // crashReceiver is a backend that fails now and then, but never five times in a row: that would open

@@ -185,11 +185,19 @@ func (o *output) String() string {
 // eventually fails the test if something does not become true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
+	if !await(ok) {
+		t.Fatalf("never: %s", what)
+	}
+}
+
+// await reports whether something becomes true.
+func await(ok func() bool) bool {
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
+			return false
 		}
 	}
+	return true
 }
 
 // freeAddress is one that nobody listens to now.
