@@ -94,6 +94,9 @@ func (a *App) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := a.store.Exclusive(ctx); err != nil {
+		return err
+	}
 	if err := a.store.ExpireLeases(ctx); err != nil {
 		return fmt.Errorf("free interrupted callbacks: %w", err)
 	}

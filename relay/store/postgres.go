@@ -13,7 +13,10 @@ import (
 const postgresConns = 24
 
 // postgres is a database that several relays may share.
-type postgres struct{ db *sql.DB }
+type postgres struct {
+	db   *sql.DB
+	held *sql.Conn // holds the relay lock; nil if it was not taken
+}
 
 func openPostgres(ctx context.Context, url string) (*postgres, error) {
 	db, err := sql.Open("pgx", url)
@@ -25,7 +28,7 @@ func openPostgres(ctx context.Context, url string) (*postgres, error) {
 	if err := db.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", hidden(err)), db.Close())
 	}
-	return &postgres{db}, nil
+	return &postgres{db: db}, nil
 }
 
 // hidden keeps an error of the driver from quoting the URL, which holds a password.
@@ -67,12 +70,35 @@ func (p *postgres) reader() querier    { return p.db }
 func (p *postgres) identity() string   { return "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY" }
 func (p *postgres) skipLocked() string { return " FOR UPDATE SKIP LOCKED" }
 func (p *postgres) shared() bool       { return true }
-func (p *postgres) close() error       { return p.db.Close() }
+
+func (p *postgres) close() error {
+	if p.held == nil {
+		return p.db.Close()
+	}
+	return errors.Join(p.held.Close(), p.db.Close())
+}
+
+// exclusive implements [engine] with a lock of the session: it ends with the process, however that ends.
+func (p *postgres) exclusive(ctx context.Context) error {
+	conn, err := p.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	var ours bool
+	if err := conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, relayLock).Scan(&ours); err != nil || !ours {
+		return errors.Join(err, conn.Close(), errNotOurs)
+	}
+	p.held = conn
+	return nil
+}
+
+var errNotOurs = errors.New("postgres: another relay uses this database; this version does not share it yet")
 
 // Locks that serialize what must not run at once in two relays; released with the transaction.
 const (
 	migrationLock = 0x646f6c01 // "dol" 1
 	feedLock      = 0x646f6c02
+	relayLock     = 0x646f6c03 // held by the one relay that serves
 )
 
 func (p *postgres) lock(ctx context.Context, tx querier, which int64) error {

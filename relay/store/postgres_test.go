@@ -115,4 +115,16 @@ func TestPostgreSQL_errorsHideThePassword(t *testing.T) {
 	}
 }
 
+func TestPostgreSQL_secondRelayIsToldWhy(t *testing.T) {
+	t.Parallel()
+	url := startPostgres(t).Database(t)
+	first, second := openPostgres(t, url), openPostgres(t, url)
+	if err := first.Exclusive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Exclusive(t.Context()); err == nil || !strings.Contains(err.Error(), "another relay uses this database") {
+		t.Errorf("Exclusive() of a second relay = %v, want to be told why not", err)
+	}
+}
+
 var _ relay.Store = (*store.Store)(nil)

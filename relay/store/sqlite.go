@@ -94,6 +94,9 @@ func (s *sqlite) identity() string   { return "INTEGER PRIMARY KEY AUTOINCREMENT
 func (s *sqlite) skipLocked() string { return "" }
 func (s *sqlite) shared() bool       { return false }
 
+// exclusive has nothing to do: the lock file did it.
+func (s *sqlite) exclusive(context.Context) error { return nil }
+
 // lock has nothing to do: there is one writer.
 func (s *sqlite) lock(context.Context, querier, int64) error { return nil }
 

@@ -43,6 +43,8 @@ type engine interface {
 	identity() string   // the identity column of a table
 	skipLocked() string // suffix of a claiming SELECT
 	shared() bool       // whether other processes may use the database, too
+	// exclusive makes sure that no other relay serves from this database.
+	exclusive(ctx context.Context) error
 	// lock keeps other processes out until the transaction ends.
 	lock(ctx context.Context, tx querier, which int64) error
 	close() error
@@ -77,6 +79,9 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	}
 	return s, nil
 }
+
+// Exclusive makes sure that no other relay serves from this database, as long as this process lives.
+func (s *Store) Exclusive(ctx context.Context) error { return s.engine.exclusive(ctx) }
 
 // Close closes the database. Nothing may use the store any more.
 func (s *Store) Close() error { return s.engine.close() }
