@@ -249,3 +249,23 @@ func (p *page) until(what string, ok func(m map[string]any) bool) map[string]any
 		}
 	}
 }
+
+// metric reads one sample of the admin listener's metrics, empty if it is not there.
+func (s *system) metric(name string) string {
+	s.t.Helper()
+	answer, err := http.Get(s.admin + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

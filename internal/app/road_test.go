@@ -2,9 +2,11 @@ package app_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
+	"github.com/dollr-relay/dollr-relay/internal/app"
 	"github.com/dollr-relay/dollr-relay/relay/callback"
 )
 
@@ -132,4 +134,25 @@ func TestRoad_feedFollowsWithoutCallbacks(t *testing.T) {
 		t.Errorf("feed after its end = %v, want nothing and the same cursor", after)
 	}
 	s.call("GET", s.relay+"/v1/events?after=7-0123456789abcdef", "", 410)
+}
+
+// TestRoad_U7_deafRealtimeIsFoundByAnAudit changes a payment without a row change: the channel is
+// live and says nothing.
+func TestRoad_U7_deafRealtimeIsFoundByAnAudit(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *app.Config) { c.AuditEvery = time.Second })
+	id, reference, token := s.pay()
+	s.until(id, "live", func(p map[string]any) bool { return p["link"] == "live" && p["status"] == "PENDING" })
+	page := s.open(token)
+	s.set(reference, `{"status":"PROCESSING","silent":true}`)
+	seen := page.until("processing", func(m map[string]any) bool { return m["status"] == "PROCESSING" })
+	if seen["via"] != "audit" || seen["verified"] != true {
+		t.Errorf("the page heard %v, want verified via audit", seen)
+	}
+	if got := s.metric("dollr_relay_realtime_missed_total"); got != "1" {
+		t.Errorf("realtime_missed_total = %s, want 1", got)
+	}
+	if got := s.metric(`dollr_relay_upstream_rejoins_total{reason="missed"}`); got != "1" {
+		t.Errorf("rejoins because of a miss = %s, want 1", got)
+	}
 }

@@ -97,12 +97,9 @@ func (s *Sandbox) setStatus(w http.ResponseWriter, r *http.Request) {
 		p.Status = body.Status
 		s.tell(p) //nolint:contextcheck // realtime sends on its own connections, which outlive this request
 	case body.Silent:
-		before := s.realtime.Faults()
-		mute := before
-		mute.DropChanges = true
-		s.realtime.SetFaults(mute)
+		s.silence(p.Key(), true)
 		err = s.dollr.SetStatus(p.Key(), body.Status)
-		s.realtime.SetFaults(before)
+		s.silence(p.Key(), false)
 	default:
 		err = s.dollr.SetStatus(p.Key(), body.Status)
 	}

@@ -34,11 +34,12 @@ type Sandbox struct {
 
 	mu     sync.Mutex
 	faults faults
+	silent map[string]bool // payments, by key, that are changed without a row change
 }
 
 // New returns a healthy sandbox without payments.
 func New(opts Options) *Sandbox {
-	s := &Sandbox{scripts: make(chan script)}
+	s := &Sandbox{scripts: make(chan script), silent: map[string]bool{}}
 	s.realtime = realtimetest.New(realtimetest.Options{JWTSecret: secret.New(dollrtest.JWTSecret), PollInterval: time.Millisecond})
 	s.dollr = dollrtest.New(dollrtest.Options{KeyLife: opts.KeyLife, OnChange: s.tell})
 	return s
@@ -46,13 +47,29 @@ func New(opts Options) *Sandbox {
 
 // tell lets realtime know of a changed collection, as Dollr's public status table does.
 func (s *Sandbox) tell(p dollrtest.Payment) {
-	if p.Operation != dollrtest.Collection || p.SessionID == 0 {
+	if p.Operation != dollrtest.Collection || p.SessionID == 0 || s.isSilent(p.Key()) {
 		return
 	}
 	s.realtime.Change(realtimetest.Row{
 		"reference_id": strings.ToLower(p.ReferenceID), "session_id": p.SessionID,
 		"status": p.Status, "updated_at": time.Now().UTC().Format("2006-01-02T15:04:05.000Z07:00"),
 	})
+}
+
+func (s *Sandbox) silence(key string, on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if on {
+		s.silent[key] = true
+	} else {
+		delete(s.silent, key)
+	}
+}
+
+func (s *Sandbox) isSilent(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.silent[key]
 }
 
 // Environment is what points a relay at a sandbox that listens at base.

@@ -29,7 +29,13 @@ for (const button of buttons) {
     }
   });
 }
-document.querySelector("dollr-status").addEventListener("status", (e) => {
+const element = document.querySelector("dollr-status");
+element.addEventListener("token", async () => {
+  // The page was open, or came back, after its token had expired: the shop's backend has a fresh one.
+  const { page } = await send("GET", `${base}/token`);
+  element.setAttribute("token", page.token);
+});
+element.addEventListener("status", (e) => {
   if (e.detail.final || e.detail.status === "PROCESSING") $("sheet").hidden = true;
   readTimeline();
 });
