@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -21,7 +22,7 @@ type connection struct {
 
 // client connects to the relay that flags and environment name.
 func (f *connection) client(c *console, opts apiclient.Options) (*apiclient.Client, error) {
-	check := &checker{}
+	check := &checker{getenv: os.Getenv}
 	key := check.fromFile("RELAY_API_KEY", f.APIKey)
 	if key == "" && len(check.problems) == 0 {
 		check.problem("RELAY_API_KEY", "is required; it is one of the relay's RELAY_API_KEYS")
