@@ -223,3 +223,38 @@ func fill(b *testing.B, p post, url, name string, backlog int) {
 	}
 	time.Sleep(time.Until(ready))
 }
+
+// What is put off or buried is more than one transaction changes.
+func TestDelivery_putsOffAndBuriesAll(t *testing.T) {
+	t.Parallel()
+	const many = 1201
+	s := openSQLite(t, filepath.Join(t.TempDir(), "relay.db"))
+	var filling sync.WaitGroup
+	for worker := range 16 {
+		filling.Go(func() {
+			for i := worker; i < many; i += 16 {
+				id := fmt.Sprint("cb_", i)
+				if err := (store.Box{Store: s}).Queue(t.Context(), id, id, hook, []byte(`{}`), noon); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	filling.Wait()
+	later := noon.Add(10 * time.Second)
+	if err := s.Postpone(t.Context(), hook, noon, later); err != nil {
+		t.Fatal(err)
+	}
+	if due, err := s.NextDue(t.Context(), hook); err != nil || !due.Equal(later) {
+		t.Errorf("NextDue() = %v, %v; want %v, none left behind", due, err, later)
+	}
+	if err := s.Postpone(t.Context(), hook, later, noon); err != nil { // a clock that was set back ends, too
+		t.Fatal(err)
+	}
+	if n, err := s.Bury(t.Context(), noon.Add(time.Hour), later); err != nil || n != many {
+		t.Errorf("Bury() = %d, %v; want %d", n, err, many)
+	}
+	if due, err := s.NextDue(t.Context(), hook); err != nil || !due.IsZero() {
+		t.Errorf("NextDue() = %v, %v; want none", due, err)
+	}
+}
