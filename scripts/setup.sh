@@ -20,6 +20,9 @@ system() {
   command -v node >/dev/null || missing+=(nodejs)
   command -v npm >/dev/null || missing+=(npm)
   command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core fonts-noto-core)
+  # The callback handlers in docs/callbacks run in PHP on Laravel's own classes and in Python on Django.
+  command -v php >/dev/null && [ -d /usr/share/php/Illuminate/Http ] || missing+=(php-cli php-illuminate-http)
+  /usr/bin/python3 -c 'import django' 2>/dev/null || missing+=(python3-django)
   compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
   if [ ${#missing[@]} -eq 0 ]; then return; fi
   if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
