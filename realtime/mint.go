@@ -72,7 +72,7 @@ func (l *loop) minted(m keyMinted, now time.Time) {
 	if m.fw.gone {
 		return
 	}
-	id := slog.String("payment_id", m.fw.channel.target.ID)
+	id := slog.String("payment", m.fw.channel.target.ID)
 	if m.err != nil {
 		l.log.Warn("realtime key not minted", id, slog.Any("err", m.err))
 		l.step(m.fw, evNoKey{}, now)

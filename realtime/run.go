@@ -167,7 +167,7 @@ func (l *loop) step(fw *follower, event any, now time.Time) {
 	l.times.set(fw.alarm, after.due())
 	if from, to := before.state(), after.state(); from != to {
 		l.count(from, to)
-		l.log.Debug("realtime channel", slog.String("payment_id", after.target.ID), slog.String("from", from), slog.String("to", to))
+		l.log.Debug("realtime channel", slog.String("payment", after.target.ID), slog.String("from", from), slog.String("to", to))
 	}
 }
 
@@ -176,7 +176,7 @@ func (l *loop) carryOut(fw *follower, effect any, now time.Time) {
 	switch e := effect.(type) {
 	case doNotify:
 		if e.kind != Change {
-			l.log.Info("realtime link", slog.String("payment_id", id), slog.String("link", e.kind.String()), slog.String("reason", e.reason))
+			l.log.Info("realtime link", slog.String("payment", id), slog.String("link", e.kind.String()), slog.String("reason", e.reason))
 		}
 		l.opts.Notify(Event{ID: id, Kind: e.kind, Status: e.status, Reason: e.reason, At: l.opts.Now()})
 	case doMint:
@@ -184,7 +184,7 @@ func (l *loop) carryOut(fw *follower, effect any, now time.Time) {
 	case doSend:
 		l.sendFrame(fw, e, now)
 	case doRejoin:
-		l.log.Info("realtime channel failed", slog.String("payment_id", id), slog.String("reason", e.reason), slog.String("detail", clip(e.detail)))
+		l.log.Info("realtime channel failed", slog.String("payment", id), slog.String("reason", e.reason), slog.String("detail", clip(e.detail)))
 		if hook := l.opts.Hooks.Rejoin; hook != nil {
 			hook(e.reason)
 		}

@@ -78,6 +78,7 @@ func question(q relay.Question) fallback.Question {
 		ID: q.Payment.ID, Via: string(q.Via), Urgency: dollr.Urgency(q.Urgency),
 		KnownAt: cmp.Or(q.Payment.TruthAt, q.Payment.WatchSince),
 		Subject: dollr.Subject{
+			Payment:   q.Payment.ID,
 			Operation: string(q.Payment.Operation), ReferenceID: q.Payment.ReferenceID,
 			SourceType: q.Payment.SourceType, SourceID: q.Payment.SourceID,
 		},

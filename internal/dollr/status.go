@@ -1,6 +1,7 @@
 package dollr
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type Subject struct {
 	ReferenceID string // UUID; executions only
 	SourceType  string // INVOICE or ORDER; sources only
 	SourceID    int64  // sources only
+	Payment     string // the caller's own id of it, for logs
 }
 
 // Status is Dollr's answer about exactly the [Subject] that was asked for.
@@ -63,7 +65,7 @@ func (c *Client) Status(ctx context.Context, s Subject, t *Ticket) (Status, erro
 	if err != nil {
 		if errors.Is(err, errAnother) {
 			c.opts.Logger.ErrorContext(ctx, "dollr answered about another payment, the answer is refused",
-				slog.Bool("security", true), slog.String("endpoint", r.endpoint), slog.String("ref", s.String()))
+				slog.Bool("security", true), slog.String("endpoint", r.endpoint), slog.String("payment", cmp.Or(s.Payment, s.String())))
 		}
 		return Status{}, unreadable(r.endpoint, err.Error())
 	}

@@ -49,6 +49,7 @@ type system struct {
 	received chan received
 	client   *http.Client // checks every request and answer against the document
 	clock    *clock
+	upstream *lockedBuffer // what Dollr answered
 	stop     func()
 }
 
@@ -97,7 +98,7 @@ func (c *clock) jump(d time.Duration) {
 // start runs a system without Supabase, whose own questions to Dollr are rare, unless edit says otherwise.
 func start(tb testing.TB, edit ...func(*app.Config)) *system {
 	tb.Helper()
-	s := &system{t: tb, received: make(chan received, 100), logs: &lockedBuffer{}, clock: &clock{}}
+	s := &system{t: tb, received: make(chan received, 100), logs: &lockedBuffer{}, upstream: &lockedBuffer{}, clock: &clock{}}
 	backend := httptest.NewServer(http.HandlerFunc(s.receive))
 	tb.Cleanup(backend.Close)
 	s.backend = backend.URL
@@ -106,7 +107,7 @@ func start(tb testing.TB, edit ...func(*app.Config)) *system {
 	standCtx, stopStand := context.WithCancel(context.Background())
 	standDone := make(chan error, 1)
 	go func() { standDone <- stand.Run(standCtx) }()
-	standServer := httptest.NewServer(stand.Handler())
+	standServer := httptest.NewServer(s.eavesdrop(stand.Handler()))
 	s.sandbox = standServer.URL
 	tb.Cleanup(func() {
 		stopStand()
@@ -155,6 +156,27 @@ func start(tb testing.TB, edit ...func(*app.Config)) *system {
 	s.client = &http.Client{Transport: &validating{tb: tb, next: http.DefaultTransport, relay: s.url}}
 	s.run(relay)
 	return s
+}
+
+// eavesdrop keeps what Dollr answers.
+func (s *system) eavesdrop(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/") {
+			w = &overheard{w, s.upstream}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type overheard struct {
+	http.ResponseWriter
+
+	copy io.Writer
+}
+
+func (o *overheard) Write(p []byte) (int, error) {
+	_, _ = fmt.Fprintf(o.copy, "%s\n", p)
+	return o.ResponseWriter.Write(p)
 }
 
 func (s *system) run(relay *app.App) {

@@ -51,7 +51,7 @@ func (s *Server) mintKey(c echo.Context) error {
 	if err := body.finish(); err != nil {
 		return err
 	}
-	c.Set(paymentKey, relay.PaymentID(relay.Collection, r.ReferenceID, "", 0))
+	about(c, relay.PaymentID(relay.Collection, r.ReferenceID, "", 0))
 	return s.answerKey(c, r)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -65,6 +66,16 @@ func requestAttrs(c echo.Context) []any {
 		attrs = append(attrs, slog.String("payment", payment))
 	}
 	return attrs
+}
+
+var paymentID = regexp.MustCompile(`^pay_[a-z2-7]{24}$`)
+
+// about notes which payment a request is about, for the log. What is no id is not noted: whatever
+// stands in an address may be a secret in the wrong place.
+func about(c echo.Context, payment string) {
+	if paymentID.MatchString(payment) {
+		c.Set(paymentKey, payment)
+	}
 }
 
 func requestID(c echo.Context) string {

@@ -35,7 +35,7 @@ func (s *Server) pageToken(c echo.Context) (pageToken, error) {
 	case err != nil:
 		return token, &problem{Status: http.StatusUnauthorized, Detail: "The page token is missing or wrong.", cause: err}
 	}
-	c.Set(paymentKey, token.paymentID)
+	about(c, token.paymentID)
 	return token, nil
 }
 

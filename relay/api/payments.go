@@ -90,7 +90,7 @@ func (s *Server) registerPayment(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	c.Set(paymentKey, g.ID())
+	about(c, g.ID())
 	p, created, err := s.Payments.Register(c.Request().Context(), g)
 	if err != nil {
 		return err
@@ -190,6 +190,7 @@ func (s *Server) showTimeline(c echo.Context) error {
 	if err := readQuery(c).finish(); err != nil {
 		return err
 	}
+	about(c, c.Param("id"))
 	events, err := s.Records.Events(c.Request().Context(), c.Param("id"))
 	if err != nil {
 		return err
@@ -205,7 +206,7 @@ func (s *Server) verifyPayment(c echo.Context) error {
 	if err := readNothing(c); err != nil {
 		return err
 	}
-	c.Set(paymentKey, c.Param("id"))
+	about(c, c.Param("id"))
 	ctx, cancel := context.WithTimeout(c.Request().Context(), verifyTimeout)
 	defer cancel()
 	p, err := s.Payments.Verify(ctx, c.Param("id"), relay.ViaVerify)

@@ -190,7 +190,7 @@ func (s *Server) routes() (*echo.Echo, error) {
 
 // find reads the payment of the request's path.
 func (s *Server) find(c echo.Context) (relay.Payment, error) {
-	c.Set(paymentKey, c.Param("id"))
+	about(c, c.Param("id"))
 	p, err := s.Records.Find(c.Request().Context(), c.Param("id"))
 	if err != nil {
 		return p, fmt.Errorf("show payment: %w", err)

@@ -193,7 +193,7 @@ func (e *endpoint) start(ctx context.Context, d Delivery) {
 func (e *endpoint) finish(ctx context.Context, d Delivery, r Result) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	log := e.log.With(slog.String("payment_id", d.PaymentID), slog.String("webhook_id", d.ID), slog.Int("attempt", d.Attempt))
+	log := e.log.With(slog.String("payment", d.PaymentID), slog.String("webhook_id", d.ID), slog.Int("attempt", d.Attempt))
 	err := e.outbox.Finish(ctx, d, r)
 	for wait := 50 * time.Millisecond; err != nil && !errors.Is(err, ErrFenced) && ctx.Err() == nil; wait *= 2 {
 		select {
