@@ -31,6 +31,7 @@ type commands struct {
 	Sandbox   sandboxCommand   `cmd:"" help:"Only the stand-ins for the Dollr API and Supabase Realtime, for tests of your own."`
 	Payments  paymentsCommand  `cmd:"" help:"Look at payments, verify and reconcile them, over a relay's HTTP API."`
 	Callbacks callbacksCommand `cmd:"" help:"Look at callbacks, redeliver them, and bring them to a developer's machine."`
+	Doctor    doctorCommand    `cmd:"" help:"Check configuration, credentials, Supabase, database and callback endpoints; say what to do about each failure."`
 	Migrate   migrateCommand   `cmd:"" help:"Apply database migrations and exit. serve does it at start, too."`
 	Health    healthCommand    `cmd:"" help:"Exit 0 if the relay on this machine is up, for container health checks."`
 	Version   versionCommand   `cmd:"" help:"Version, commit and Go version."`

@@ -86,13 +86,11 @@ func (p *postgres) exclusive(ctx context.Context) error {
 	}
 	var ours bool
 	if err := conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, relayLock).Scan(&ours); err != nil || !ours {
-		return errors.Join(err, conn.Close(), errNotOurs)
+		return errors.Join(err, conn.Close(), fmt.Errorf("postgres: %w; this version does not share it yet", ErrInUse))
 	}
 	p.held = conn
 	return nil
 }
-
-var errNotOurs = errors.New("postgres: another relay uses this database; this version does not share it yet")
 
 // Locks that serialize what must not run at once in two relays; released with the transaction.
 const (

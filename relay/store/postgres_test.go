@@ -122,7 +122,7 @@ func TestPostgreSQL_secondRelayIsToldWhy(t *testing.T) {
 	if err := first.Exclusive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := second.Exclusive(t.Context()); err == nil || !strings.Contains(err.Error(), "another relay uses this database") {
+	if err := second.Exclusive(t.Context()); err == nil || !strings.Contains(err.Error(), "another process uses this database") {
 		t.Errorf("Exclusive() of a second relay = %v, want to be told why not", err)
 	}
 }

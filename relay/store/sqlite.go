@@ -77,7 +77,7 @@ func lockFile(path string) (*os.File, error) {
 		return nil, fmt.Errorf("sqlite: open lock file: %w", err)
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("sqlite: %s is locked: another process uses this database", path), file.Close())
+		return nil, errors.Join(fmt.Errorf("sqlite: %s is locked: %w", path, ErrInUse), file.Close())
 	}
 	return file, nil
 }

@@ -22,6 +22,8 @@ type Options struct {
 	CallbackURLs []string
 	// FirstDelay is how long a callback waits before its first attempt.
 	FirstDelay time.Duration
+	// AsItIs opens the database without applying migrations, to look at it.
+	AsItIs bool
 	// Observe hears how long an operation took.
 	Observe func(op string, took time.Duration)
 }
@@ -50,6 +52,9 @@ type engine interface {
 	close() error
 }
 
+// ErrInUse reports that the database serves another relay already.
+var ErrInUse = errors.New("another process uses this database")
+
 // errRetry reports that a compare-and-swap lost: the row has changed since it was read.
 var errRetry = errors.New("store: row changed meanwhile")
 
@@ -74,6 +79,9 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 		opts.Observe = func(string, time.Duration) {}
 	}
 	s := &Store{engine: e, opts: opts}
+	if opts.AsItIs {
+		return s, nil
+	}
 	if err := s.migrate(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("migrate database: %w", err), e.close())
 	}
