@@ -158,10 +158,10 @@ func (c *checker) database(name string) secret.Value {
 	scheme, rest, _ := strings.Cut(text, ":")
 	switch {
 	case text == unreadable:
-	case scheme == "postgres" || scheme == "postgresql":
-		c.problem(name, "PostgreSQL is not supported by this version yet; use sqlite:PATH")
-	case scheme != "sqlite" || rest == "": // not quoted: it may hold a password
-		c.problem(name, "is no database URL; want sqlite:PATH")
+	case scheme == "sqlite" && rest != "":
+	case (scheme == "postgres" || scheme == "postgresql") && strings.HasPrefix(rest, "//") && len(rest) > 2:
+	default: // not quoted: it may hold a password
+		c.problem(name, "is no database URL; want sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE")
 	}
 	return secret.New(text)
 }

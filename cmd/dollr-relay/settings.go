@@ -15,7 +15,7 @@ type settings struct {
 	Listen      string `name:"listen" env:"RELAY_LISTEN" default:":8080" group:"Relay" help:"Address for merchants and pages."`
 	AdminListen string `name:"admin-listen" env:"RELAY_ADMIN_LISTEN" default:"127.0.0.1:9090" group:"Relay" help:"Address for health, metrics and the operator console. Never make it public."`
 	PublicURL   string `name:"public-url" env:"RELAY_PUBLIC_URL" default:"http://localhost:8080" group:"Relay" help:"How pages reach the relay."`
-	DatabaseURL string `name:"database-url" env:"RELAY_DATABASE_URL" fallback:"sqlite:relay.db" secret:"" group:"Relay" help:"sqlite:PATH (default sqlite:relay.db)."`
+	DatabaseURL string `name:"database-url" env:"RELAY_DATABASE_URL" fallback:"sqlite:relay.db" secret:"" group:"Relay" help:"sqlite:PATH (default sqlite:relay.db) or postgres://USER:PASSWORD@HOST/DATABASE, which one relay may use."`
 
 	APIKeys        string `name:"api-keys" env:"RELAY_API_KEYS" secret:"" group:"Access" help:"Keys of your backends, comma separated, each at least 32 characters. Required."`
 	PageSecrets    string `name:"page-secrets" env:"RELAY_PAGE_SECRETS" secret:"" group:"Access" help:"Secrets for page tokens, comma separated, each at least 32 characters; the first signs, all verify. Required."`

@@ -174,9 +174,8 @@ func checkEndpoint(ctx context.Context, address string) Finding {
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := client.Do(request)
 	if err != nil {
-		var inner *url.Error
-		if errors.As(err, &inner) {
-			err = inner.Err
+		if inner, ok := errors.AsType[*url.Error](err); ok {
+			err = inner.Err // without the URL, which may hold a token
 		}
 		f.Saw, f.Do = err.Error(), "callbacks would be retried for three days; check the address in RELAY_CALLBACK_URLS, DNS, its certificate and the firewall"
 		return f
