@@ -111,6 +111,16 @@ func TestServe_badConfiguration(t *testing.T) {
 	}
 }
 
+func TestServe_databaseOutOfReachTellsNoPassword(t *testing.T) {
+	t.Parallel()
+	env := good(t)
+	env["RELAY_DATABASE_URL"] = "postgres://user:hidden-password@127.0.0.1:1/relay?connect_timeout=2"
+	code, _, stderr := finish(t, command(t, env, "serve"))
+	if code != 1 || !strings.Contains(stderr, "database") || strings.Contains(stderr, "hidden") {
+		t.Errorf("exit %d saying %q, want 1 and why, without the password", code, stderr)
+	}
+}
+
 func TestWrongUsage_exits2(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{

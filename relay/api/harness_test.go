@@ -146,8 +146,12 @@ func start(tb testing.TB, edit ...func(*app.Config)) *system {
 	for _, change := range edit {
 		change(&config)
 	}
+	level := slog.LevelDebug
+	if _, measured := tb.(*testing.B); measured {
+		level = slog.LevelInfo
+	}
 	relay, err := app.New(tb.Context(), config, app.Options{
-		Logger: slog.New(slog.NewJSONHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: s.clock.now,
+		Logger: slog.New(slog.NewJSONHandler(s.logs, &slog.HandlerOptions{Level: level})), Now: s.clock.now,
 	})
 	if err != nil {
 		tb.Fatal(err)

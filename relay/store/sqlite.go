@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 
 	_ "modernc.org/sqlite" // the driver, without cgo
@@ -22,7 +21,7 @@ type sqlite struct {
 	locked *os.File
 	writer *sql.DB
 	conn   *preparedConn
-	pool   *sql.DB
+	pool   *preparedPool
 	batch  batcher
 }
 
@@ -53,9 +52,11 @@ func openSQLite(ctx context.Context, path string) (_ *sqlite, err error) {
 	}
 	s.conn = &preparedConn{Conn: conn, prepared: map[string]*sql.Stmt{}}
 	s.batch.run = func(batch []*member) { runBatch(s.conn, batch) } //nolint:contextcheck // a batch has the contexts of many callers, so none
-	if s.pool, err = openPool(path, readConns, "query_only(1)", "busy_timeout(10000)"); err != nil {
+	pool, err := openPool(path, readConns, "query_only(1)", "busy_timeout(10000)")
+	if err != nil {
 		return nil, err
 	}
+	s.pool = &preparedPool{DB: pool, prepared: map[string]*sql.Stmt{}}
 	return s, nil
 }
 
@@ -103,7 +104,7 @@ func (s *sqlite) lock(context.Context, querier, int64) error { return nil }
 func (s *sqlite) close() error {
 	var errs []error
 	if s.pool != nil {
-		errs = append(errs, s.pool.Close())
+		errs = append(errs, s.pool.close())
 	}
 	if s.conn != nil {
 		errs = append(errs, s.conn.close())
@@ -115,59 +116,4 @@ func (s *sqlite) close() error {
 		errs = append(errs, s.locked.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// preparedConn keeps every statement prepared: parsing costs more than running most of them. Only
-// one goroutine at a time uses it.
-type preparedConn struct {
-	*sql.Conn
-
-	mu       sync.Mutex
-	prepared map[string]*sql.Stmt
-}
-
-func (c *preparedConn) statement(ctx context.Context, text string) (*sql.Stmt, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if statement := c.prepared[text]; statement != nil {
-		return statement, nil
-	}
-	statement, err := c.PrepareContext(ctx, text)
-	if err != nil {
-		return nil, err
-	}
-	c.prepared[text] = statement
-	return statement, nil
-}
-
-func (c *preparedConn) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
-	statement, err := c.statement(ctx, text)
-	if err != nil {
-		return nil, err
-	}
-	return statement.ExecContext(ctx, args...)
-}
-
-func (c *preparedConn) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	statement, err := c.statement(ctx, text)
-	if err != nil {
-		return nil, err
-	}
-	return statement.QueryContext(ctx, args...)
-}
-
-func (c *preparedConn) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
-	statement, err := c.statement(ctx, text)
-	if err != nil {
-		return c.Conn.QueryRowContext(ctx, text, args...) // fails the same way, in the row's Scan
-	}
-	return statement.QueryRowContext(ctx, args...)
-}
-
-func (c *preparedConn) close() error {
-	var errs []error
-	for _, statement := range c.prepared {
-		errs = append(errs, statement.Close())
-	}
-	return errors.Join(append(errs, c.Close())...)
 }
