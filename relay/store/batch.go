@@ -70,36 +70,44 @@ func (b *batcher) lead() {
 // interrupted statement could roll back the others' work.
 func runBatch(tx querier, batch []*member) {
 	ctx := context.Background()
-	err := exec(ctx, tx, "BEGIN IMMEDIATE")
-	if err == nil {
+	if err := runAll(ctx, tx, batch); err != nil {
+		err = errors.Join(err, exec(ctx, tx, "ROLLBACK"))
 		for _, m := range batch {
-			m.err = runMember(ctx, tx, m.fn)
-		}
-		err = exec(ctx, tx, "COMMIT")
-		if err != nil {
-			err = errors.Join(err, exec(ctx, tx, "ROLLBACK"))
-		}
-	}
-	if err != nil {
-		for _, m := range batch {
-			m.err = errors.Join(m.err, err)
+			m.err = err // whatever became of it alone, it was not committed
 		}
 	}
 }
 
-func runMember(ctx context.Context, tx querier, fn func(ctx context.Context, tx querier) error) (err error) {
-	if err := exec(ctx, tx, "SAVEPOINT member"); err != nil {
+// runAll returns an error if the whole transaction has failed.
+func runAll(ctx context.Context, tx querier, batch []*member) error {
+	if err := exec(ctx, tx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
+	for _, m := range batch {
+		var broken error
+		if m.err, broken = runMember(ctx, tx, m.fn); broken != nil {
+			return fmt.Errorf("transaction of %d is broken: %w (%v)", len(batch), broken, m.err) //nolint:errorlint // one member's error is not the others'
+		}
+	}
+	return exec(ctx, tx, "COMMIT")
+}
+
+// runMember runs one member. A savepoint that cannot be ended is gone: a full disk, for one, makes SQLite
+// roll back everything. The transaction is broken then, and going on would commit others one by one.
+func runMember(ctx context.Context, tx querier, fn func(ctx context.Context, tx querier) error) (err, broken error) {
+	if err := exec(ctx, tx, "SAVEPOINT member"); err != nil {
+		return nil, err
+	}
+	if err = runSafely(ctx, tx, fn); err != nil {
+		broken = exec(ctx, tx, "ROLLBACK TO member")
+	}
+	return err, errors.Join(broken, exec(ctx, tx, "RELEASE member"))
+}
+
+func runSafely(ctx context.Context, tx querier, fn func(ctx context.Context, tx querier) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("store: transaction panicked: %v", r)
-		}
-		if err != nil {
-			err = errors.Join(err, exec(ctx, tx, "ROLLBACK TO member"))
-		}
-		if released := exec(ctx, tx, "RELEASE member"); released != nil {
-			err = errors.Join(err, released)
 		}
 	}()
 	return fn(ctx, tx)

@@ -2,12 +2,27 @@ package store
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/relay"
 	"github.com/dollr-relay/dollr-relay/relay/callback"
 	"github.com/dollr-relay/dollr-relay/relay/callback/callbacktest"
 )
+
+// LimitPages makes a SQLite database full when it has more than this many pages.
+func LimitPages(ctx context.Context, s *Store, pages int) error {
+	engine, ok := s.engine.(*sqlite)
+	if !ok {
+		return errors.New("no SQLite")
+	}
+	rows, err := engine.conn.Conn.QueryContext(ctx, fmt.Sprintf("PRAGMA max_page_count = %d", pages))
+	if err != nil {
+		return err
+	}
+	return rows.Close()
+}
 
 // Box lets the outbox suite put callbacks in that no payment has brought.
 type Box struct{ *Store }
