@@ -82,12 +82,11 @@ func (c Cadence) Next(f Facts, now time.Time, jitter float64) (due time.Time, vi
 	c.PollMin = cmp.Or(c.PollMin, 2*time.Second)
 	c.PollMax = cmp.Or(c.PollMax, 5*time.Minute)
 	c.AuditEvery = cmp.Or(c.AuditEvery, 30*time.Second)
-	if f.LastAsked.After(now) {
-		f.LastAsked = now // the clock was set back: without this nothing would be asked until it catches up
-	}
+	// When the clock was set back nothing must wait until it catches up.
+	f.CreatedAt, f.LastAsked = notAfter(f.CreatedAt, now), notAfter(f.LastAsked, now)
 	if hinted(f, now) {
 		due = f.HintedAt
-		if !f.LastAsked.Before(f.HintedAt) {
+		if !f.LastAsked.Before(f.HintedAt) || f.HintedAt.After(now) {
 			due = f.LastAsked.Add(c.PollMin)
 		}
 		return due, ViaVerify, dollr.UrgentVerify, true
@@ -179,6 +178,13 @@ func (c Cadence) nextFinal(f Facts, jitter float64) (due time.Time, ok bool) {
 		}
 	}
 	return due, ok
+}
+
+func notAfter(t, now time.Time) time.Time {
+	if t.After(now) {
+		return now
+	}
+	return t
 }
 
 // spread is every ±20 %.

@@ -67,6 +67,8 @@ func TestCadence(t *testing.T) {
 		{"reopened", fallback.Facts{Final: true, FinalAt: ago(time.Minute), LastAsked: now, ReopenedUntil: later(24 * time.Hour)}, 4 * time.Minute, 6 * time.Minute, "reconcile", dollr.UrgentOld},
 		{"reopened after all slots", fallback.Facts{Final: true, FinalAt: ago(30 * time.Hour), LastAsked: now, ReopenedUntil: later(time.Hour)}, 4 * time.Minute, 6 * time.Minute, "reconcile", dollr.UrgentOld},
 		{"reopened long ago", fallback.Facts{Final: true, FinalAt: ago(30 * time.Hour), LastAsked: now, ReopenedUntil: ago(time.Hour)}, never, never, "", 0},
+		{"the clock was set back before the first question", fallback.Facts{CreatedAt: later(time.Hour)}, 0, 0, "poll", dollr.UrgentYoung},
+		{"the clock was set back after a hint", fallback.Facts{CreatedAt: ago(time.Minute), LastAsked: ago(time.Second), HintedAt: later(time.Hour)}, time.Second, time.Second, "verify", dollr.UrgentVerify},
 		{"the clock was set back", fallback.Facts{CreatedAt: later(time.Hour), LastAsked: later(time.Hour)}, 2 * time.Second, 5 * time.Second, "poll", dollr.UrgentYoung},
 	}
 	for _, tt := range tests {
