@@ -50,12 +50,8 @@ func (r *Relay) watchSilence(ctx context.Context, p Payment, s Silence) {
 	}
 }
 
-// missed handles a change that an audit saw. If realtime had not told of it, its channel is not to
-// be trusted.
+// missed handles a change that realtime should have told of: its channel is not to be trusted.
 func (r *Relay) missed(ctx context.Context, p Payment) {
-	if r.heard(p.ID) {
-		return
-	}
 	r.opts.Monitor.MissedByRealtime()
 	r.log.WarnContext(ctx, "realtime missed a change", slog.String("payment", p.ID), slog.String("status", p.Status))
 	if r.feed != nil && !p.Final() {

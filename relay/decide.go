@@ -86,12 +86,12 @@ func decideSilence(p Payment, s Silence, now time.Time) (Payment, []Effect) {
 // touches status, outcome or version, and nothing is shown after a final outcome.
 func decideHint(p Payment, h Hint) (Payment, []Effect) {
 	status := normalHint(h.Status)
-	shown := p.Status
+	shown, overtaken := p.Status, false
 	if standing := p.Hint(h.At); standing != "" {
-		shown = standing
+		shown, overtaken = standing, h.At.Before(p.HintAt) // hints may be committed out of order
 	}
 	table := words(p.Operation)
-	if p.Final() || table[status].meaning == unknown || status == shown || table[status].rank < table[shown].rank {
+	if p.Final() || overtaken || table[status].meaning == unknown || status == shown || table[status].rank < table[shown].rank {
 		return p, []Effect{AskNow{}}
 	}
 	p.HintStatus, p.HintAt = status, h.At
@@ -156,9 +156,8 @@ func (d *decision) settle(t Truth, verdict Outcome) {
 	if verdict == Succeeded || verdict == Mismatch {
 		amounts := t.Amounts
 		d.Amounts = &amounts
-		if d.before.Final() {
-			d.Late, d.PreviousOutcome = true, d.before.Outcome
-		}
+		d.PreviousOutcome = d.before.reported()
+		d.Late = d.PreviousOutcome != ""
 	}
 	d.Status, d.Outcome = t.Status, verdict
 	d.VerifiedAt, d.FinalAt = d.now, d.now

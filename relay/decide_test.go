@@ -214,6 +214,8 @@ func TestDecide_hints(t *testing.T) {
 		{"what truth says already", []relay.Observation{says("PENDING", relay.Amounts{})}, hint("PENDING"), ""},
 		{"behind truth", []relay.Observation{says("PROCESSING", relay.Amounts{})}, hint("PENDING"), ""},
 		{"behind a terminal hint", []relay.Observation{hint("COMPLETED")}, hint("PROCESSING"), ""},
+		{"committed after a later one", []relay.Observation{relay.Hint{Status: "COMPLETED", At: noon.Add(2*time.Minute + time.Second)}}, hint("FAILED"), ""},
+		{"another terminal one", []relay.Observation{relay.Hint{Status: "COMPLETED", At: noon.Add(time.Minute)}}, hint("FAILED"), "FAILED"},
 		{"after failure", []relay.Observation{says("FAILED", relay.Amounts{})}, hint("COMPLETED"), ""},
 		{"after success", []relay.Observation{says("COMPLETED", fits)}, hint("FAILED"), ""},
 	}
@@ -253,6 +255,19 @@ func TestPayment_hintStandsUntilTruthCatchesUp(t *testing.T) {
 	}
 	if got := p.Hint(noon.Add(60 * time.Second)); got != "" {
 		t.Errorf("Hint() after 60s = %q, want it withdrawn", got)
+	}
+	if got := p.Hint(noon.Add(-time.Hour)); got != "" {
+		t.Errorf("Hint() after the clock was set back by an hour = %q, want it withdrawn, not standing for an hour", got)
+	}
+	early, _ := relay.Decide(opened(t), relay.Hint{Status: "PENDING", At: noon}, noon)
+	overtaken, effects := relay.Decide(early, says("PROCESSING", relay.Amounts{}), noon.Add(time.Second))
+	if got := overtaken.Hint(noon.Add(time.Second)); got != "" {
+		t.Errorf("Hint() = %q although truth says PROCESSING, want none", got)
+	}
+	for _, e := range effects {
+		if shown, ok := e.(relay.Publish); ok && shown.Status.Status != "PROCESSING" {
+			t.Errorf("pages are shown %s, want PROCESSING", shown.Status.Status)
+		}
 	}
 	done, _ := relay.Decide(p, says("COMPLETED", fits), noon.Add(time.Second))
 	if got := done.Hint(noon.Add(time.Second)); got != "" {

@@ -66,7 +66,10 @@ func (r *Relay) hearChange(id string, change Change) {
 		return
 	}
 	now := r.now()
-	w.newsAt = now
+	w.newsAt, w.heardAt = now, now
+	if rumor := outcomeOf(w.p.Operation, normalHint(change.Status)); rumor.Final() && (rumor != w.rumor || now.Sub(w.rumorAt) >= HintLife) {
+		w.rumor, w.rumorAt = rumor, now
+	}
 	hint := Hint{Status: change.Status, At: now}
 	p, effects := Decide(w.p, hint, now)
 	for _, effect := range effects {

@@ -14,23 +14,28 @@ func (r *Relay) OpenPage(ctx context.Context, id string) (*Page, error) {
 		r.hub.leave(page)
 		return nil, err
 	}
+	r.mu.Lock() // so that no change comes between status and link
+	defer r.mu.Unlock()
+	if w := r.watches[id]; w != nil {
+		p = w.withHint(p)
+	}
 	r.hub.seed(p.Shown(r.now()))
-	r.hub.setLink(id, r.Link(p))
-	r.countPages(id)
+	r.hub.setLink(id, r.linkOfLocked(p))
+	r.countPagesLocked(id)
 	return page, nil
 }
 
 // ClosePage ends what OpenPage began.
 func (r *Relay) ClosePage(page *Page) {
 	r.hub.leave(page)
-	r.countPages(page.id)
-}
-
-// countPages lets the watch know how many pages are open: they keep the realtime channel and make
-// questions more urgent.
-func (r *Relay) countPages(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.countPagesLocked(page.id)
+}
+
+// countPagesLocked lets the watch know how many pages are open: they keep the realtime channel and make
+// questions more urgent.
+func (r *Relay) countPagesLocked(id string) {
 	if w := r.watches[id]; w != nil {
 		w.pages = r.hub.OpenPages(id)
 		r.refreshLocked(w)

@@ -111,7 +111,9 @@ type Payment struct {
 	PutOffSince   time.Time // first unanswered question after WatchUntil
 	ReopenedUntil time.Time // a final payment is asked every 5 minutes until then
 
-	Siblings []string // filled in by the store: succeeded payments of the same source
+	// Filled in by the store.
+	Siblings []string // succeeded payments of the same source
+	Revision int64    // grows by one with every commit, whatever it changed
 }
 
 // Expected is what the merchant wants to have been paid.
@@ -157,12 +159,28 @@ func (p Payment) Verified() bool { return p.Status != "" && p.Outcome != Expired
 const HintLife = 60 * time.Second
 
 // Hint returns what realtime said last while that is newer than what truth said: until truth
-// catches up, the payment is final, or [HintLife] is over. Empty otherwise.
+// catches up or overtakes it, the payment is final, or [HintLife] is over. A hint from the future is
+// over, too: the clock was set back, and it might stand for hours. Empty otherwise.
 func (p Payment) Hint(now time.Time) string {
-	if p.HintStatus == "" || p.Final() || p.HintStatus == p.Status || now.Sub(p.HintAt) >= HintLife {
+	if p.HintStatus == "" || p.Final() || p.HintStatus == p.Status || now.Sub(p.HintAt).Abs() >= HintLife {
+		return ""
+	}
+	if table := words(p.Operation); table[p.HintStatus].rank < table[p.Status].rank {
 		return ""
 	}
 	return p.HintStatus
+}
+
+// reported is the outcome that the merchant has been told of before this one; empty if there was none. An
+// expired payment that was registered again is pending, but not unheard of.
+func (p Payment) reported() Outcome {
+	switch {
+	case p.Final():
+		return p.Outcome
+	case p.WatchSince.After(p.CreatedAt):
+		return Expired
+	}
+	return ""
 }
 
 // A final payment is asked about again this long after its outcome (contract, section 7).

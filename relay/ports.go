@@ -20,6 +20,9 @@ type Store interface {
 	Find(ctx context.Context, id string) (Payment, error)
 	// Watched reads the payments that are open, or final and to be asked again, in pages by id.
 	Watched(ctx context.Context, after string, now time.Time, limit int) ([]Payment, error)
+	// Ping reports whether the database answers, Probe whether it also takes a write.
+	Ping(ctx context.Context) error
+	Probe(ctx context.Context) error
 }
 
 // Urgency orders questions to Dollr, most urgent first (contract, section 7).
@@ -118,7 +121,8 @@ func (p Payment) slim() Payment {
 
 // Monitor hears of what an operator wants to count. Its methods must not block.
 type Monitor interface {
-	Outcome(o Outcome)
+	// Reported hears of every outcome, and of contradicted successes, by the last word of their type.
+	Reported(what string)
 	UnknownWord(op Operation, word string)
 	MissedByRealtime()
 	HintToPage(took time.Duration)

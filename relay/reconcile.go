@@ -16,14 +16,14 @@ func (r *Relay) Reconcile(ctx context.Context, id string) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	live := r.Link(before) == Live && !r.heard(id)
+	deaf := r.deaf(id)
 	after, _, err := r.asker.Ask(ctx, Question{Payment: before.slim(), Via: ViaReconcile, Urgency: UrgentOld})
 	if err != nil {
 		return Found{}, err
 	}
 	changed := after.Version > before.Version
 	return Found{
-		Late: changed && after.Late && !before.Late, Missed: changed && live,
+		Late: changed && after.Late && !before.Late, Missed: changed && deaf,
 		Mismatched:   changed && after.Outcome == Mismatch && before.Outcome != Mismatch,
 		Contradicted: after.Contradicted && !before.Contradicted,
 	}, nil

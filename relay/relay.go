@@ -84,11 +84,12 @@ func (r *Relay) Run(ctx context.Context) error {
 	if err := r.resume(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("take up open payments: %w", err)
 	}
-	var committers sync.WaitGroup
-	defer committers.Wait()
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
 	for range hintCommitters {
-		committers.Go(func() { r.commitHints(ctx) })
+		helpers.Go(func() { r.commitHints(ctx) })
 	}
+	helpers.Go(func() { r.watchStore(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -177,20 +178,23 @@ func (r *Relay) Verify(ctx context.Context, id string, via Via) (Payment, error)
 // Observe commits what Decide says of an observation, and then carries out its effects. An error
 // means that nothing was committed and nobody was told.
 func (r *Relay) Observe(ctx context.Context, id string, seen Observation) (Payment, error) {
-	now := r.now()
+	now, deaf := r.now(), r.deaf(id)
 	before := Payment{}
 	p, effects, err := r.store.Apply(ctx, id, func(p Payment) (Payment, []Effect) {
 		before = p
 		return Decide(p, seen, now)
 	})
 	r.storeAnswered(err)
+	if errors.Is(err, ErrNotFound) {
+		r.forget(id) // deleted: settled longer ago than RELAY_RETAIN
+	}
 	if err != nil {
 		return Payment{}, fmt.Errorf("commit observation of %s: %w", id, err)
 	}
 	r.committed(ctx, p, effects)
 	switch seen := seen.(type) {
 	case Truth:
-		if seen.Via == ViaAudit && p.Version > before.Version {
+		if deaf && p.Version > before.Version {
 			r.missed(ctx, p)
 		}
 	case Silence:
@@ -202,21 +206,19 @@ func (r *Relay) Observe(ctx context.Context, id string, seen Observation) (Payme
 
 // committed is the one place from which anybody hears of a change: the database has it now.
 func (r *Relay) committed(ctx context.Context, p Payment, effects []Effect) {
-	defer r.follow(p) // after the pages have the status: what follows may tell them of the link
+	r.follow(p)
 	for _, effect := range effects {
 		switch effect := effect.(type) {
-		case Publish:
-			r.hub.publish(effect.Status)
 		case AskNow:
 			r.asker.AskAgain(Question{Payment: p.slim(), Via: ViaVerify, Urgency: UrgentVerify})
 		case Report:
-			r.opts.Monitor.Outcome(p.Outcome)
+			r.opts.Monitor.Reported(effect.what())
 			r.log.InfoContext(ctx, "outcome", slog.String("payment", p.ID), slog.String("type", effect.Type),
 				slog.String("status", p.Status), slog.Bool("late", p.Late), slog.Int64("version", p.Version))
 			r.reported(p.CallbackURL)
 		case UnknownWord:
 			r.unknownWord(ctx, p, effect.Word)
-		case Record: // written in the transaction
+		case Record, Publish: // written in the transaction, and shown by follow
 		}
 	}
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,9 @@ func reportType(op Operation, what string) string {
 	}
 	return "payment." + what
 }
+
+// what is the type without its prefix: succeeded, failed, …, contradicted.
+func (r Report) what() string { return r.Type[strings.LastIndexByte(r.Type, '.')+1:] }
 
 // ReportTypes lists every type that a report can have.
 func ReportTypes() []string {

@@ -1,10 +1,6 @@
 package relay
 
-import (
-	"context"
-	"errors"
-	"time"
-)
+import "time"
 
 // watch is a payment that this process watches, as it was last committed, and what is known of it
 // here only.
@@ -18,37 +14,54 @@ type watch struct {
 	askedAt   time.Time
 	lostAt    time.Time // when realtime ceased to be proven
 	newsAt    time.Time // when something was heard, or could be heard again: older truth may be out of date
-	failures  int       // questions in a row without truth
+	heardAt   time.Time // when realtime last told of a change
+	rumor     Outcome   // what a terminal word of realtime would have made of the payment
+	rumorAt   time.Time // when it was heard first
+	failures  int       // questions in a row without an answer
 	alerted   bool      // the operator was told that Dollr tells nothing
 
 	wakeAt time.Time // when refresh is due; zero: never
 	place  int       // in the heap of wake-ups; -1: not in it
 }
 
-// follow takes a committed payment into the watch, or lets go of it.
+// follow takes a committed payment into the watch, shows pages a version that they have not seen, or
+// lets go of it.
 func (r *Relay) follow(p Payment) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.watches[p.ID]
+	if w != nil && p.CreatedAt.UnixMilli() > w.p.CreatedAt.UnixMilli() {
+		r.dropLocked(w) // deleted after RELAY_RETAIN and registered anew
+		w = nil
+	}
 	if w == nil {
 		w = &watch{place: -1, pages: r.hub.OpenPages(p.ID)}
 		r.watches[p.ID] = w
 	}
-	if p.Version < w.p.Version || p.Version == w.p.Version && p.LastCheckedAt.Before(w.p.LastCheckedAt) {
+	if p.Revision < w.p.Revision {
 		return // the news of an older commit came later
 	}
-	if p.LastCheckedAt.After(w.p.LastCheckedAt) {
+	if !p.LastCheckedAt.Equal(w.p.LastCheckedAt) {
 		w.failures++
-		if p.LastError == "" {
+		if p.LastError == "" || p.LastError == "not_found" {
 			w.failures = 0
 		}
 	}
-	if w.p.HintAt.After(p.HintAt) { // heard, but not committed yet
+	news := p.Version > w.p.Version
+	w.p = w.withHint(p).slim()
+	w.hinted = w.p.Hint(r.now()) != ""
+	if news {
+		r.hub.publish(w.p.Shown(r.now()))
+	}
+	r.refreshLocked(w)
+}
+
+// withHint is a payment from the database with what was heard here and is not committed yet.
+func (w *watch) withHint(p Payment) Payment {
+	if w.p.HintAt.After(p.HintAt) {
 		p.HintStatus, p.HintAt = w.p.HintStatus, w.p.HintAt
 	}
-	w.p = p.slim()
-	w.hinted = w.p.Hint(r.now()) != ""
-	r.refreshLocked(w)
+	return p
 }
 
 // asked takes note that a payment is asked about now, so that an answer that cannot be committed
@@ -64,12 +77,16 @@ func (r *Relay) asked(id string) (Payment, bool) {
 	return w.p, true
 }
 
-// heard reports whether a standing hint of the payment was heard here.
-func (r *Relay) heard(id string) bool {
+// covered reports whether realtime would tell of a change: it is live, and truth has caught up with
+// what may have happened before.
+func (w *watch) covered() bool { return w.live && !w.p.TruthAt.Before(w.newsAt) }
+
+// deaf reports whether realtime would have told of a change to the payment by now, and has not.
+func (r *Relay) deaf(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.watches[id]
-	return w != nil && r.now().Sub(w.p.HintAt) < HintLife
+	return w != nil && w.covered() && r.now().Sub(w.heardAt).Abs() >= HintLife
 }
 
 // refresh works out anew what follows from a payment's state at this moment.
@@ -86,7 +103,9 @@ func (r *Relay) refresh(id string) {
 func (r *Relay) refreshLocked(w *watch) {
 	now := r.now()
 	windowEnd := w.p.WatchSince.Add(r.opts.RealtimeWindow)
-	want := r.feed != nil && w.p.HasRealtime() && !w.p.Final() && (w.pages > 0 || now.Before(windowEnd))
+	// After a failure a change would still matter: a late success is shown as soon as it is heard of.
+	settled := w.p.Outcome == Succeeded || w.p.Outcome == Mismatch
+	want := r.feed != nil && w.p.HasRealtime() && !settled && (w.pages > 0 || now.Before(windowEnd))
 	switch {
 	case want && !w.following:
 		w.following = true
@@ -106,8 +125,11 @@ func (r *Relay) refreshLocked(w *watch) {
 	}
 
 	facts := w.p.facts(now)
-	facts.Live = w.live && !w.p.TruthAt.Before(w.newsAt) // polled until truth has caught up
+	facts.Live = w.covered()
 	facts.LostAt, facts.PageOpen, facts.Failures = w.lostAt, w.pages > 0, w.failures
+	if w.p.Final() && w.rumor != w.p.Outcome {
+		facts.HintedAt = w.rumorAt
+	}
 	if w.askedAt.After(facts.LastAsked) {
 		facts.LastAsked = w.askedAt
 	}
@@ -126,8 +148,21 @@ func (r *Relay) refreshLocked(w *watch) {
 	r.wake()
 }
 
-// dropLocked lets go of a payment that is final and will not be asked again.
+// forget lets go of a payment that is not in the database any more.
+func (r *Relay) forget(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w := r.watches[id]; w != nil {
+		r.dropLocked(w)
+	}
+}
+
+// dropLocked lets go of a payment that will not be asked about again.
 func (r *Relay) dropLocked(w *watch) {
+	if w.following {
+		w.following = false
+		r.feed.Unfollow(w.p.ID)
+	}
 	w.wakeAt = time.Time{}
 	r.wakeups.set(w)
 	r.schedule.Forget(w.p.ID)
@@ -151,6 +186,10 @@ func (r *Relay) linkLocked(w *watch) Link {
 func (r *Relay) Link(p Payment) Link {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.linkOfLocked(p)
+}
+
+func (r *Relay) linkOfLocked(p Payment) Link {
 	if w := r.watches[p.ID]; w != nil {
 		return r.linkLocked(w)
 	}
@@ -171,36 +210,4 @@ func (r *Relay) Links() map[Link]int {
 		}
 	}
 	return counts
-}
-
-// SetDollrDown tells the relay whether Dollr cannot be reached (the breaker is open).
-func (r *Relay) SetDollrDown(down bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.dollrDown != down {
-		r.dollrDown = down
-		r.relinkLocked()
-	}
-}
-
-// storeAnswered takes note whether the relay's own database works.
-func (r *Relay) storeAnswered(err error) {
-	var conflict *ConflictError
-	fine := err == nil || errors.Is(err, ErrNotFound) || errors.As(err, &conflict) || errors.Is(err, context.Canceled)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.storeDown == fine {
-		r.storeDown = !fine
-		r.relinkLocked()
-	}
-}
-
-// relinkLocked tells all open payments' pages of a change that concerns all.
-func (r *Relay) relinkLocked() {
-	for _, w := range r.watches {
-		if link := r.linkLocked(w); link != w.link {
-			w.link = link
-			r.hub.setLink(w.p.ID, link)
-		}
-	}
 }

@@ -97,6 +97,7 @@ func (m *metrics) prepare(callbackURLs []string) {
 	for _, outcome := range relay.Outcomes()[1:] {
 		m.outcomes.WithLabelValues(string(outcome))
 	}
+	m.outcomes.WithLabelValues("contradicted")
 	for _, u := range dollr.Urgencies() {
 		m.truthAge.WithLabelValues(u.String())
 	}
@@ -130,8 +131,8 @@ func (m *metrics) PageMessage(kind string) { m.pageMessages.WithLabelValues(kind
 // PageClosed implements [api.Monitor].
 func (m *metrics) PageClosed(reason string) { m.pageCloses.WithLabelValues(reason).Inc() }
 
-// Outcome implements [relay.Monitor].
-func (m *metrics) Outcome(o relay.Outcome) { m.outcomes.WithLabelValues(string(o)).Inc() }
+// Reported implements [relay.Monitor].
+func (m *metrics) Reported(what string) { m.outcomes.WithLabelValues(what).Inc() }
 
 // UnknownWord implements [relay.Monitor].
 func (m *metrics) UnknownWord(relay.Operation, string) { m.unknownStatus.Inc() }

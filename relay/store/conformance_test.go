@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ func conformance(t *testing.T, open func(testing.TB) *store.Store) {
 		{"the feed is in commit order and refuses foreign cursors", feedOrder},
 		{"lists are newest first and paged", lists},
 		{"watched payments are the open ones and those to be asked again", watched},
+		{"settled payments are reconciled after 1 h and 24 h until there is an answer", reconciled},
 		{"pruning leaves what is needed and nothing else", prunes},
 		{"siblings are other succeeded payments of the source", siblings},
 	}
@@ -335,6 +337,51 @@ func watched(t *testing.T, s *store.Store) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("watched = %v, want the open one and the one whose later questions are not answered: %v", got, want)
+	}
+}
+
+func reconciled(t *testing.T, s *store.Store) {
+	const forever = 1000 * time.Hour
+	failed := relay.Truth{Via: relay.ViaPoll, Status: "FAILED"}
+	silence := func(reason string) relay.Silence { return relay.Silence{Via: relay.ViaReconcile, Reason: reason} }
+	tests := []struct {
+		name    string
+		asked   time.Duration // after it settled; 0: not
+		brought relay.Observation
+		now     time.Duration
+		due     bool
+	}{
+		{"just settled", 0, nil, 59 * time.Minute, false},
+		{"after 1 h", 0, nil, time.Hour, true},
+		{"answered after 1 h", time.Hour, failed, 2 * time.Hour, false},
+		{"answered before 1 h", 59 * time.Minute, failed, time.Hour, true},
+		{"answered after 1 h, after 24 h", time.Hour, failed, 24 * time.Hour, true},
+		{"answered after 24 h", 24 * time.Hour, failed, forever, false},
+		{"unreachable after 24 h", 24 * time.Hour, silence("unreachable"), 25 * time.Hour, true},
+		{"unreachable for long", forever, silence("unreachable"), forever, true},
+		{"not found after 24 h", 24 * time.Hour, silence("not_found"), forever, false},
+		{"refused after 24 h", 24 * time.Hour, silence("refused"), 25 * time.Hour, true},
+		{"refused for another day", 48 * time.Hour, silence("refused"), forever, false},
+	}
+	want, got := map[string]bool{}, map[string]bool{}
+	for _, tt := range tests {
+		p := register(t, s, collection())
+		must(t, s, p.ID, failed, noon)
+		if tt.brought != nil {
+			must(t, s, p.ID, tt.brought, noon.Add(tt.asked))
+		}
+		want[tt.name] = tt.due
+		ids, err := s.ToReconcile(t.Context(), "", noon.Add(tt.now), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[tt.name] = slices.Contains(ids, p.ID)
+		if watched, err := s.Watched(t.Context(), "", noon.Add(tt.now), 100); err != nil || tt.due && !slices.ContainsFunc(watched, func(w relay.Payment) bool { return w.ID == p.ID }) {
+			t.Errorf("%s: not watched after a restart (%v)", tt.name, err)
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("to reconcile: %v\nwant: %v", got, want)
 	}
 }
 

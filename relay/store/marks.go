@@ -23,3 +23,6 @@ func (s *Store) SetMark(ctx context.Context, name, value string) error {
 		return err
 	})
 }
+
+// Probe reports whether the database takes a write.
+func (s *Store) Probe(ctx context.Context) error { return s.SetMark(ctx, "probe", "") }

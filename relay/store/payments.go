@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/relay"
@@ -27,11 +28,11 @@ const updatePayment = `UPDATE payments SET operation = $2, reference_id = $3, se
 	last_checked_at = $28, truth_at = $29, put_off_since = $30, reopened_until = $31, revision = revision + 1
 	WHERE id = $1 AND revision = $32`
 
-// row is a payment with the revision that its next write must find.
+// row is a payment with its place in lists.
 type row struct {
 	relay.Payment
 
-	seq, revision int64
+	seq int64
 }
 
 // Register implements [relay.Store].
@@ -49,9 +50,10 @@ func (s *Store) Register(ctx context.Context, id string, decide func(known *rela
 			return err
 		}
 		if created {
+			p.Revision = 1
 			err = changedOne(tx.ExecContext(ctx, insertPayment, paymentArgs(p)...))
 		} else if len(effects) > 0 {
-			err = updateRow(ctx, tx, p, known.revision)
+			err = updateRow(ctx, tx, &p)
 		}
 		if err != nil {
 			return err
@@ -72,7 +74,7 @@ func (s *Store) Apply(ctx context.Context, id string, decide func(relay.Payment)
 			return err
 		}
 		p, effects = decide(known.Payment)
-		if err := updateRow(ctx, tx, p, known.revision); err != nil {
+		if err := updateRow(ctx, tx, &p); err != nil {
 			return err
 		}
 		return s.carryOut(ctx, tx, p, effects)
@@ -105,21 +107,28 @@ func (s *Store) Find(ctx context.Context, id string) (relay.Payment, error) {
 	return found.Payment, err
 }
 
+// unanswered holds for a final payment until its later question, due $2 after it settled, is done: Dollr
+// answered, "not found" included, or went on for a day to say nothing about this payment alone.
+const unanswered = `truth_at < final_at + $2 AND NOT (last_error = 'not_found' AND last_checked_at >= final_at + $2)
+	AND NOT (last_error IN ('refused', 'unreadable') AND last_checked_at >= final_at + $2 + 86400000)`
+
 // Watched implements [relay.Store]: open payments, reopened ones, and final ones without an answer
 // since the last of their later questions was due.
 func (s *Store) Watched(ctx context.Context, after string, now time.Time, limit int) ([]relay.Payment, error) {
 	rows, err := query(ctx, s.engine.reader(), scanRow, `SELECT seq, revision, `+paymentColumns+` FROM payments
-		WHERE id > $1 AND (outcome = 'pending' OR reopened_until > $2 OR (final_at > 0 AND truth_at < final_at + $3))
-		ORDER BY id LIMIT $4`, after, ms(now), relay.LastRecheck.Milliseconds(), limit)
+		WHERE id > $1 AND (outcome = 'pending' OR reopened_until > $3 OR (final_at > 0 AND `+unanswered+`))
+		ORDER BY id LIMIT $4`, after, relay.LastRecheck.Milliseconds(), ms(now), limit)
 	return payments(rows), err
 }
 
 // ToReconcile names, in pages by id, the payments that a sweep asks about: all open ones, and final
-// ones that were not asked about since 1 h, or 24 h, after they settled.
+// ones whose later questions, 1 h and 24 h after they settled, are due and not answered.
 func (s *Store) ToReconcile(ctx context.Context, after string, now time.Time, limit int) ([]string, error) {
+	due := func(slot string) string {
+		return strings.ReplaceAll(`(final_at + $2 <= $4 AND `+unanswered+`)`, "$2", slot)
+	}
 	ids, err := query(ctx, s.engine.reader(), func(s scanner) (id string, err error) { return id, s.Scan(&id) },
-		`SELECT id FROM payments WHERE id > $1 AND (outcome = 'pending'
-			OR (final_at > 0 AND ((final_at + $2 <= $4 AND truth_at < final_at + $2) OR (final_at + $3 <= $4 AND truth_at < final_at + $3))))
+		`SELECT id FROM payments WHERE id > $1 AND (outcome = 'pending' OR (final_at > 0 AND (`+due("$2")+` OR `+due("$3")+`)))
 		ORDER BY id LIMIT $5`, after, relay.FirstRecheck.Milliseconds(), relay.LastRecheck.Milliseconds(), ms(now), limit)
 	if err != nil {
 		return nil, fmt.Errorf("list payments to reconcile: %w", err)
@@ -208,8 +217,11 @@ func siblings(ctx context.Context, db querier, p relay.Payment) ([]string, error
 	return ids, nil
 }
 
-func updateRow(ctx context.Context, tx querier, p relay.Payment, revision int64) error {
-	return changedOne(tx.ExecContext(ctx, updatePayment, append(paymentArgs(p), revision)...))
+// updateRow writes the payment if its row is still the one that was read, and gives it the next revision.
+func updateRow(ctx context.Context, tx querier, p *relay.Payment) error {
+	err := changedOne(tx.ExecContext(ctx, updatePayment, append(paymentArgs(*p), p.Revision)...))
+	p.Revision++
+	return err
 }
 
 // changedOne turns a write that found nothing into [errRetry].
@@ -239,7 +251,7 @@ func scanRow(s scanner) (row, error) {
 		expected, metadata, amounts string
 		late, contradicted          int64
 	)
-	err := s.Scan(&r.seq, &r.revision,
+	err := s.Scan(&r.seq, &r.Revision,
 		&r.ID, &r.Operation, &r.ReferenceID, &r.SessionID, &r.SourceType, &r.SourceID, &expected, &r.CallbackURL, &metadata,
 		&r.Status, &r.Outcome, &late, &r.PreviousOutcome, &contradicted, &amounts, &r.Version, &r.Via,
 		&r.HintStatus, millis{&r.HintAt}, &r.LastSeen, &r.LastError,
