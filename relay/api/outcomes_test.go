@@ -152,6 +152,8 @@ func TestReconcile_reports(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	p := s.pay()
+	// The first poll must be over: it would settle the payment before the sweep.
+	until(t, "read once", func() bool { return s.call(200, "GET", "/v1/payments/"+p.id, "")["status"] == "PENDING" })
 	s.set(p, "COMPLETED")
 	if report := s.call(202, "POST", "/v1/reconcile", ""); report["started_at"] == nil {
 		t.Errorf("report so far = %v, want a start", report)
