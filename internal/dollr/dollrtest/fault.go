@@ -119,6 +119,9 @@ func (s *Server) Faults() []Fault {
 
 // nextFault returns the fault that happens to a request, and uses it up by one.
 func (s *Server) nextFault(name string, r *http.Request) (Fault, bool) {
+	if s.opts.Fault != nil {
+		return s.opts.Fault(r)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, f := range s.faults {

@@ -27,6 +27,8 @@ type Options struct {
 	Rate float64
 	// OnChange hears of every payment that is new or changed, in order, outside of all locks.
 	OnChange func(Payment)
+	// Fault, if set, says what happens to a request, instead of the faults that are switched on.
+	Fault func(r *http.Request) (Fault, bool)
 	// Now is the clock of tokens and keys. Defaults to [time.Now].
 	Now func() time.Time
 }

@@ -1,16 +1,15 @@
 package dollrtest
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/internal/dollr"
+	"github.com/dollr-relay/dollr-relay/internal/pipenet"
 	"github.com/dollr-relay/dollr-relay/internal/secret"
 )
 
@@ -26,9 +25,8 @@ type Running struct {
 // socket would hang, and wherever no real socket is needed. Only [Running.Client] reaches it.
 func Start(tb testing.TB, opts Options) *Running {
 	tb.Helper()
-	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return l.dial(ctx) }}
-	return serve(tb, New(opts), l, "http://localhost", transport)
+	l := pipenet.Listen("dollr.test")
+	return serve(tb, New(opts), l, "http://localhost", &http.Transport{DialContext: l.DialContext})
 }
 
 // Listen serves a new stand-in on a loopback socket until the test ends.
@@ -73,49 +71,3 @@ func (r *Running) ClientOptions() dollr.Options {
 		BaseURL: r.URL, ClientID: r.opts.ClientID, ClientSecret: secret.New(r.opts.ClientSecret), HTTPClient: r.client,
 	}
 }
-
-// pipeListener hands out one end of a net.Pipe for every dial.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
-	theirs, ours := net.Pipe()
-	select {
-	case l.conns <- theirs:
-		return ours, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// Accept implements [net.Listener].
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements [net.Listener].
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-// Addr implements [net.Listener].
-func (l *pipeListener) Addr() net.Addr { return pipeAddr{} }
-
-type pipeAddr struct{}
-
-// Network implements [net.Addr].
-func (pipeAddr) Network() string { return "pipe" }
-
-// String implements [net.Addr].
-func (pipeAddr) String() string { return "pipe" }
