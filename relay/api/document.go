@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/labstack/echo/v4"
 	"github.com/pb33f/go-yaml"
@@ -17,22 +18,37 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
-// document serves the OpenAPI document and the page made of it. Both are made once.
-func (s *Server) document(e *echo.Echo) error {
+// documents are what is made of openapi.yaml.
+type documents struct {
+	asJSON, page []byte
+	policy       string // the page's Content-Security-Policy
+}
+
+// makeDocuments reads the embedded document once for all servers: it costs more than the rest of a server's start.
+var makeDocuments = sync.OnceValues(func() (d documents, err error) { //nolint:gochecknoglobals // always the same value
 	var root yaml.Node
 	if err := yaml.Unmarshal(openAPI, &root); err != nil {
-		return fmt.Errorf("read openapi.yaml: %w", err)
+		return d, fmt.Errorf("read openapi.yaml: %w", err)
 	}
 	var asJSON bytes.Buffer
 	if err := writeJSON(&asJSON, &root); err != nil {
-		return fmt.Errorf("convert openapi.yaml: %w", err)
+		return d, fmt.Errorf("convert openapi.yaml: %w", err)
 	}
-	page, policy, err := docsPage(&root)
+	d.asJSON = asJSON.Bytes()
+	if d.page, d.policy, err = docsPage(&root); err != nil {
+		return d, fmt.Errorf("make docs page: %w", err)
+	}
+	return d, nil
+})
+
+// document serves the OpenAPI document and the page made of it.
+func (s *Server) document(e *echo.Echo) error {
+	d, err := makeDocuments()
 	if err != nil {
-		return fmt.Errorf("make docs page: %w", err)
+		return err
 	}
-	e.GET("/openapi.json", fixed("application/json", "default-src 'none'", asJSON.Bytes()))
-	e.GET("/docs", fixed("text/html; charset=utf-8", policy, page))
+	e.GET("/openapi.json", fixed("application/json", "default-src 'none'", d.asJSON))
+	e.GET("/docs", fixed("text/html; charset=utf-8", d.policy, d.page))
 	return nil
 }
 
