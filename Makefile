@@ -9,10 +9,10 @@ BENCH    ?= .
 BENCHTIME ?= 2s
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint fmt generate bench setup clean
+.PHONY: help demo build test sim sim-mutants lint fmt generate bench setup clean
 
 help: ## list these tasks
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## run the whole system on this machine: shop, relay and stand-ins for Dollr and Supabase
 	$(GO) run ./cmd/dollr-relay demo
@@ -22,6 +22,13 @@ build: ## build the static binary into bin/
 
 test: ## check everything, installing what that needs (lint, tests with -race, browser tests, generated files)
 	@scripts/test.sh
+
+sim: ## play the simulator: SEED=N replays one with its history, SEEDS=N plays many (200,000)
+	SIM_SEED=$(SEED) SIM_SEEDS=$(or $(SEEDS),200000) SIM_FIRST=$(or $(FIRST),1) \
+		$(GO) test -count=1 -timeout=0 -run '^TestSeeds$$' -v ./internal/sim
+
+sim-mutants: ## plant every known bug in turn and see that the simulator finds it (MUTANT=word for some)
+	SIM_MUTANT=$(or $(MUTANT),all) $(GO) test -count=1 -timeout=0 -run '^TestMutants' -v ./internal/sim
 
 lint: ## run the linters and the format check
 	@scripts/setup.sh lint

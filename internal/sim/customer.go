@@ -1,0 +1,72 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// customer looks at the checkout page of one order, and comes back when the connection ends.
+type customer struct {
+	world    *world
+	order    *order
+	merchant *merchant
+	number   int
+	visit    visit
+	lowest   int64 // version that must not be undercut any more
+}
+
+func (c *customer) name() string { return fmt.Sprintf("page%d.%d", c.order.number, c.number) }
+
+func (c *customer) run(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-c.merchant.registered:
+	}
+	if !c.world.sleepUntil(ctx, c.visit.at) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.visit.stays)
+	defer cancel()
+	draw := c.world.dice.roll("customer", c.order.number, c.number)
+	for ctx.Err() == nil {
+		token := c.merchant.token(ctx)
+		if token != "" && c.look(ctx, token) {
+			return
+		}
+		sleep(ctx, between(draw, 300*time.Millisecond, 3*time.Second))
+	}
+}
+
+// look opens the page and reads until it ends. It reports whether the page has nothing more to come.
+func (c *customer) look(ctx context.Context, token string) (done bool) {
+	floor := max(c.lowest, c.world.referee.floor(c.merchant.id))
+	conn, _, err := websocket.Dial(ctx, "ws://"+relayHost+"/v1/page/stream", &websocket.DialOptions{ //nolint:bodyclose // the library closes it
+		HTTPClient: c.world.client(), Subprotocols: []string{"dollr-relay.v1", "bearer." + token},
+	})
+	if err != nil {
+		return false
+	}
+	defer func() { _ = conn.CloseNow() }()
+	c.world.history.note(c.name(), "opens")
+	draw := c.world.dice.roll("reading", c.order.number, c.number)
+	view := &pageView{customer: c, floor: floor, opened: c.world.now()}
+	for {
+		_, body, err := conn.Read(ctx)
+		if err != nil {
+			code := websocket.CloseStatus(err)
+			if ctx.Err() == nil {
+				c.world.history.note(c.name(), "closed with %d", code)
+			}
+			c.world.referee.pageClosed(view, code)
+			return code == websocket.StatusNormalClosure
+		}
+		c.world.referee.pageMessage(view, body)
+		if c.visit.sleepy && chance(draw, 0.2) {
+			sleep(ctx, between(draw, time.Second, 20*time.Second))
+		}
+	}
+}

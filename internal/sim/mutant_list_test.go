@@ -1,0 +1,43 @@
+//go:build !race
+
+package sim_test
+
+// mutants are the planted bugs. Each is a mistake that somebody could make, in a line or two.
+func mutants() []mutant {
+	const (
+		decide  = "relay/decide.go"
+		outbox  = "relay/store/outbox.go"
+		asker   = "fallback/asker.go"
+		breaker = "fallback/breaker.go"
+		pace    = "internal/dollr/pace.go"
+	)
+	return []mutant{
+		{
+			"published before the commit", "relay/relay.go", "	p, effects, err := r.store.Apply(",
+			"	if w, ok := r.asked(id); ok {\n		_, early := Decide(w, seen, now)\n		for _, e := range early {\n			if s, is := e.(Publish); is {\n				r.hub.publish(s.Status)\n			}\n		}\n	}\n	p, effects, err := r.store.Apply(",
+		},
+		{"a hint causes no question", "relay/hear.go", "r.asker.AskAgain(Question{Payment: p, Via: ViaVerify, Urgency: UrgentVerify})", ""},
+		{"a hint is truth", "relay/hear.go", "return Decide(p, h.hint, h.hint.At)", "return Decide(p, Truth{Via: ViaRealtime, Status: normalHint(h.hint.Status)}, h.hint.At)"},
+		{"leases are ignored", outbox, "next_at <= $3 AND lease_until <= $3 AND `+oldest+`", "next_at <= $3 AND `+oldest+`"},
+		{"leases are not renewed", "relay/callback/health.go", "if len(e.flying) == 0 {", "if len(e.flying) >= 0 {"},
+		{"a wake-up is lost", "internal/app/wire.go", "	a.reports.Ring()\n	a.wakeSender(callbackURL)", "	a.reports.Ring()"},
+		{"callbacks of a payment overtake each other", outbox, "o.state = 'pending' AND o.seq < c.seq", "o.state = 'pending' AND o.seq < 0"},
+		{"any answer is an acknowledgement", "relay/callback/after.go", "a.Code >= 200 && a.Code <= 299", "a.Code >= 200 && a.Code <= 599"},
+		{"late success is dropped", decide, "	case verdict == p.Outcome:\n", "	case verdict == p.Outcome || p.Outcome == Failed:\n"},
+		{"success is overwritten", decide, "	case p.Outcome == Succeeded:\n", "	case p.Outcome == Succeeded && verdict == Succeeded:\n"},
+		{"a version is used again", decide, "	d.Version++\n", "	if d.Outcome != Failed {\n		d.Version++\n	}\n"},
+		{"amounts are not compared", decide, "verdict == Succeeded && !fits(p.Expected, t.Amounts, p.Operation)", "verdict == Succeeded && p.ID == \"\""},
+		{"silence ends a watch early", decide, "if p.Final() || now.Before(p.WatchUntil) {", "if p.Final() {"},
+		{"hints are never withdrawn", "relay/watch.go", "r.hub.publish(w.p.PageStatus())", ""},
+		{"open payments are forgotten at a restart", "relay/relay.go", "			r.follow(p)\n			after = p.ID", "			after = p.ID"},
+		{"a failed commit counts as done", "relay/store/batch.go", "			m.err = errors.Join(m.err, err)", "			m.err = errors.Join(m.err)"},
+		{"the feed skips an entry", "relay/store/reports.go", "WHERE position > $1 AND body", "WHERE position > $1 + ($1 % 2) AND body"},
+		{"the budget is ignored", pace, "if p.limiter.AllowN(now, 1) {", "if p.limiter.AllowN(now, 1) || now.Second()%3 == 0 {"},
+		{"Retry-After is ignored", pace, "if now.Before(p.heldUntil) {", "if now.Before(p.heldUntil) && now.IsZero() {"},
+		{"the breaker opens late", breaker, "c.ConsecutiveFailures >= failuresToOpen", "c.ConsecutiveFailures > failuresToOpen"},
+		{"two questions at once", asker, "	if f == nil {\n		f = a.startLocked(q)\n	} else {", "	if f == nil || q.Via == \"verify\" {\n		f = a.startLocked(q)\n	} else {"},
+		{"answers about others are believed", "internal/dollr/status.go", "err != nil || answered != asked {", "err != nil || answered == asked && err != nil {"},
+		{"the realtime key is not renewed", "realtime/key.go", "(0.6 + 0.2*random)", "(1.6 + 0.2*random)"},
+		{"an address with its key is logged", "realtime/dial.go", "		err = withURL.Err\n", "		_ = withURL\n"},
+	}
+}

@@ -1,0 +1,141 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/dollr-relay/dollr-relay/internal/pipenet"
+)
+
+// network joins everybody by host names.
+type network struct {
+	mu    sync.Mutex
+	hosts map[string]*pipenet.Listener
+	open  int // connections, each end counted
+}
+
+func newNetwork() *network { return &network{hosts: map[string]*pipenet.Listener{}} }
+
+// serve makes a listener the one that a host name leads to.
+func (n *network) serve(host string, l *pipenet.Listener) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hosts[host] = l
+}
+
+// connections is how many ends are open.
+func (n *network) connections() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.open
+}
+
+// line is the network as one party has it: its connections end together.
+type line struct {
+	network *network
+
+	mu    sync.Mutex
+	conns map[*tracked]struct{}
+	cut   bool
+}
+
+func (n *network) line() *line { return &line{network: n, conns: map[*tracked]struct{}{}} }
+
+// dial connects to the host of an address.
+func (l *line) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	l.network.mu.Lock()
+	to := l.network.hosts[host]
+	l.network.mu.Unlock()
+	if to == nil {
+		return nil, fmt.Errorf("dial %s: connection refused", host)
+	}
+	conn, err := to.Dial(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", host, err)
+	}
+	return l.track(conn)
+}
+
+// track makes a connection part of the line.
+func (l *line) track(conn net.Conn) (net.Conn, error) {
+	t := &tracked{Conn: conn, line: l}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	l.conns[t] = struct{}{}
+	l.network.mu.Lock()
+	l.network.open++
+	l.network.mu.Unlock()
+	return t, nil
+}
+
+// sever ends all connections, for good: nothing gets in or out any more.
+func (l *line) sever() {
+	l.mu.Lock()
+	l.cut = true
+	l.mu.Unlock()
+	l.drop()
+}
+
+// drop ends all connections; new ones may be made.
+func (l *line) drop() {
+	l.mu.Lock()
+	conns := make([]*tracked, 0, len(l.conns))
+	for c := range l.conns {
+		conns = append(conns, c)
+	}
+	l.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+}
+
+// tracked is a connection of a line.
+type tracked struct {
+	net.Conn
+
+	line *line
+	once sync.Once
+}
+
+// Close implements [net.Conn].
+func (t *tracked) Close() error {
+	t.once.Do(func() {
+		t.line.mu.Lock()
+		delete(t.line.conns, t)
+		t.line.mu.Unlock()
+		t.line.network.mu.Lock()
+		t.line.network.open--
+		t.line.network.mu.Unlock()
+	})
+	return t.Conn.Close()
+}
+
+// door is a listener whose connections belong to a line.
+type door struct {
+	*pipenet.Listener
+
+	line *line
+}
+
+// Accept implements [net.Listener].
+func (d door) Accept() (net.Conn, error) {
+	for {
+		conn, err := d.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if conn, err = d.line.track(conn); err == nil {
+			return conn, nil
+		}
+	}
+}

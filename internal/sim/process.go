@@ -1,0 +1,316 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dollr-relay/dollr-relay/internal/app"
+	"github.com/dollr-relay/dollr-relay/internal/dollr/dollrtest"
+	"github.com/dollr-relay/dollr-relay/internal/pipenet"
+	"github.com/dollr-relay/dollr-relay/internal/secret"
+	"github.com/dollr-relay/dollr-relay/relay/callback"
+	"github.com/dollr-relay/dollr-relay/relay/store/storetest"
+)
+
+// Secrets of the relay and settings that the referee knows.
+const (
+	apiKey         = "sim-api-key-with-at-least-32-characters" //nolint:gosec // opens nothing
+	pageSecret     = "sim-page-secret-with-at-least-32-characters"
+	callbackSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=" //nolint:gosec // likewise
+
+	shortestPoll  = time.Second
+	longestPoll   = time.Minute
+	auditEvery    = 30 * time.Second
+	reconcile     = 2 * time.Minute
+	grace         = 4 * time.Second
+	relayHost     = "relay.test"
+	bankHost      = "localhost" // plain http only there
+	supabaseHost  = "realtime.test"
+	processHeader = "Sim-Process"
+)
+
+func schedule() []time.Duration {
+	return []time.Duration{0, 5 * time.Second, 15 * time.Second, 30 * time.Second, 30 * time.Second, 30 * time.Second, 30 * time.Second, 30 * time.Second}
+}
+
+// process is one life of the relay.
+type process struct {
+	world  *world
+	number int
+	path   string
+	line   *line
+	disk   *storetest.Disk
+	end    context.CancelFunc
+	ended  chan struct{} // closed when Run has returned
+	died   chan struct{} // closed when it was killed
+
+	mu    sync.Mutex
+	armed *crash
+	seen  int    // of what the armed crash counts
+	dead  bool   // nothing that it does counts any more
+	copy  string // where its files were copied to when it died
+	draws int
+}
+
+// launch starts the relay on the database at path, trying again while the disk does not let it.
+func (w *world) launch(ctx context.Context, path string) {
+	for ctx.Err() == nil {
+		err := w.tryLaunch(ctx, path)
+		if err == nil {
+			return
+		}
+		w.history.note("world", "the relay does not start: %v", err)
+		if _, full := w.plan.on(w.now(), func(s spell) bool { return s.what == diskFull }); !full {
+			w.referee.fail("starts", "the relay does not start: %v", err)
+			return
+		}
+		sleep(ctx, 500*time.Millisecond)
+	}
+}
+
+func (w *world) tryLaunch(ctx context.Context, path string) error {
+	w.mu.Lock()
+	w.number++
+	p := &process{
+		world: w, number: w.number, path: path, line: w.net.line(), ended: make(chan struct{}), died: make(chan struct{}),
+	}
+	w.mu.Unlock()
+	p.disk = storetest.Watch(path, p.commit)
+	signing, err := callback.ParseSecret(callbackSecret)
+	if err != nil {
+		return err
+	}
+	public := pipenet.Listen(relayHost)
+	// A question on a connection that was kept open would be repeated by net/http if that breaks: the referee could not tell.
+	upstream := &http.Transport{DialContext: p.line.dial, DisableKeepAlives: true}
+	backends := &http.Transport{DialContext: p.line.dial}
+	random := &jitter{dice: w.dice}
+	a, err := app.New(ctx, w.config(path, signing), app.Options{
+		Logger: slog.New(slog.NewTextHandler(&logbook{process: p}, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: withoutTime})),
+		Public: door{public, p.line}, Admin: pipenet.Listen("admin.test"),
+		HTTPClient:        &http.Client{Transport: stamp{strconv.Itoa(p.number), upstream}},
+		CallbackTransport: stamp{strconv.Itoa(p.number), backends},
+		Now:               w.wall, Random: random.float64,
+	})
+	if err != nil {
+		p.disk.Release()
+		return err
+	}
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	p.end = end
+	go func() {
+		err := a.Run(running)
+		p.mu.Lock()
+		dead := p.dead
+		p.mu.Unlock()
+		if running.Err() == nil || err != nil && !dead {
+			w.referee.fail("runs until it is asked to stop", "Run of the relay has ended with %v", err)
+		}
+		upstream.CloseIdleConnections()
+		backends.CloseIdleConnections()
+		p.line.sever()
+		p.disk.Release()
+		close(p.ended)
+	}()
+	w.net.serve(relayHost, public)
+	w.mu.Lock()
+	w.process = p
+	w.lives = append(w.lives, p)
+	w.mu.Unlock()
+	w.history.note("world", "relay#%d starts", p.number)
+	return nil
+}
+
+func (w *world) config(path string, signing callback.Secret) app.Config {
+	var urls []string
+	for _, s := range w.shops {
+		urls = append(urls, s.url())
+	}
+	return app.Config{
+		DollrBaseURL: "http://" + bankHost, DollrClientID: dollrtest.ClientID, DollrClientSecret: secret.New(dollrtest.ClientSecret), DollrRate: w.plan.rate,
+		SupabaseURL: "http://" + supabaseHost, SupabaseAnonKey: secret.New(w.bank.anonKey),
+		PublicURL: &url.URL{Scheme: "http", Host: relayHost}, DatabaseURL: secret.New("sqlite:" + path),
+		APIKeys: []secret.Value{secret.New(apiKey)}, PageSecrets: []secret.Value{secret.New(pageSecret)}, PageTokenTTL: time.Hour, MaxPages: 100,
+		CallbackURLs: urls, CallbackSecrets: []callback.Secret{signing}, CallbackSchedule: schedule(),
+		WatchFor: 72 * time.Hour, ReconcileEvery: reconcile, PollMin: shortestPoll, PollMax: longestPoll, AuditEvery: auditEvery,
+		RealtimeWindow: 10 * time.Minute, ShutdownGrace: grace, Version: "sim",
+	}
+}
+
+// stamp marks requests with the process that sends them.
+type stamp struct {
+	number string
+	next   http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (s stamp) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set(processHeader, s.number)
+	return s.next.RoundTrip(r)
+}
+
+// Why a commit does not happen.
+var (
+	errDead     = errors.New("the process is dead")
+	errDiskFull = errors.New("the disk is full")
+)
+
+// commit is called before every commit to the process' database.
+func (p *process) commit() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead {
+		return errDead
+	}
+	if s, full := p.world.plan.on(p.world.now(), func(s spell) bool { return s.what == diskFull }); full {
+		p.draws++
+		if chance(p.world.dice.roll("disk", p.number, p.draws), s.share) {
+			p.world.history.note("disk", "full: a commit of relay#%d is refused", p.number)
+			return errDiskFull
+		}
+	}
+	switch {
+	case p.dueLocked("before_commit"):
+		p.copyLocked() // in the middle of the transaction
+		p.dieLocked("before a commit")
+		return errDead
+	case p.dueLocked("after_commit"):
+		p.dieLocked("after a commit, before anybody heard of it")
+	}
+	return nil
+}
+
+// dueLocked counts something that crashes may wait for, and reports whether this is the one.
+func (p *process) dueLocked(when string) bool {
+	if p.dead || p.armed == nil || p.armed.when != when {
+		return false
+	}
+	p.seen++
+	return p.seen == p.armed.count
+}
+
+// reached is called when something happens outside of the process that crashes may wait for.
+func (p *process) reached(when string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dueLocked(when) {
+		p.dieLocked(strings.ReplaceAll(when, "_", " "))
+	}
+}
+
+// dieLocked ends the process as kill -9 does, as far as anybody else can see.
+func (p *process) dieLocked(how string) {
+	p.dead = true
+	p.world.history.note("world", "relay#%d is killed: %s", p.number, how)
+	p.line.sever()
+	close(p.died)
+}
+
+func (p *process) copyLocked() {
+	if p.copy != "" {
+		return
+	}
+	p.copy = p.world.databasePath()
+	if err := storetest.Copy(p.path, p.copy); err != nil {
+		p.world.referee.fail("simulator", "copy the database: %v", err)
+	}
+}
+
+// execute carries out the plan's crashes and stops, one after the other.
+func (w *world) execute(ctx context.Context) {
+	for _, c := range w.plan.crashes {
+		if !w.sleepUntil(ctx, c.after) {
+			return
+		}
+		p := w.current()
+		if p == nil {
+			return // it did not start: reported already
+		}
+		if c.when == "stop" {
+			w.history.note("world", "relay#%d is asked to stop", p.number)
+			p.stop()
+			sleep(ctx, c.down)
+			w.launch(ctx, p.path)
+			continue
+		}
+		path, died := p.await(ctx, c)
+		if !died {
+			continue
+		}
+		w.mu.Lock()
+		w.process = nil
+		w.mu.Unlock()
+		p.end()
+		sleep(ctx, c.down)
+		w.launch(ctx, path)
+	}
+}
+
+// await arms a crash and waits for it, at most until the trouble is over. It returns where the database is.
+func (p *process) await(ctx context.Context, c crash) (path string, died bool) {
+	p.mu.Lock()
+	p.armed, p.seen = &c, 0
+	if c.when == "now" {
+		p.dieLocked("now")
+	}
+	p.mu.Unlock()
+	over, cancel := context.WithTimeout(ctx, p.world.plan.lasts-p.world.now())
+	defer cancel()
+	select {
+	case <-p.died:
+	case <-over.Done():
+		p.mu.Lock()
+		p.armed = nil
+		died = p.dead
+		p.mu.Unlock()
+		if !died {
+			return "", false
+		}
+	}
+	time.Sleep(time.Nanosecond) // virtual: what was being committed is committed now, and nothing after it can be
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.copyLocked()
+	return p.copy, true
+}
+
+// stop ends the process gracefully.
+func (p *process) stop() {
+	asked := time.Now()
+	p.end()
+	<-p.ended
+	if took := time.Since(asked); took > grace+time.Second {
+		p.world.referee.fail("stops within the grace period", "relay#%d took %s to stop", p.number, took)
+	}
+	p.world.mu.Lock()
+	p.world.process = nil
+	p.world.mu.Unlock()
+}
+
+// logbook reads what the relay logs.
+type logbook struct{ process *process }
+
+// Write implements [io.Writer].
+func (l *logbook) Write(line []byte) (int, error) {
+	who := fmt.Sprintf("relay#%d", l.process.number)
+	text := strings.TrimSpace(string(line))
+	l.process.world.referee.secrets("the log", text)
+	l.process.world.history.note(who, "%s", text)
+	return len(line), nil
+}
+
+func withoutTime(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}

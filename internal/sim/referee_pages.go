@@ -1,0 +1,154 @@
+package sim
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/dollr-relay/dollr-relay/relay"
+)
+
+// pageView is one connection of a page.
+type pageView struct {
+	customer *customer
+	floor    int64
+	opened   time.Duration
+	messages int
+	final    bool
+	last     state
+	at       time.Duration // of last
+	hint     bool          // last is one
+	link     string
+}
+
+// pageMessage checks a message that a page got.
+func (r *referee) pageMessage(v *pageView, body []byte) {
+	c := v.customer
+	r.secrets("a page message", string(body))
+	var m struct {
+		state
+
+		Type string `json:"type"`
+		Via  string `json:"via"`
+	}
+	if err := json.Unmarshal(body, &m); err != nil {
+		r.fail("page messages are JSON", "%s gets %q", c.name(), body)
+		return
+	}
+	if m.Type == "ping" || m.Type == "token" {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.views[v] = struct{}{}
+	v.messages++
+	if want := []string{"status", "link"}; v.messages <= 2 && m.Type != want[v.messages-1] {
+		if v.messages == 1 || !v.final { // a final status may come before the link
+			r.world.history.note(c.name(), "message %d is %s", v.messages, m.Type)
+		}
+	}
+	if m.Type == "link" {
+		r.checkLinkLocked(v, m.Link)
+		return
+	}
+	r.world.history.note(c.name(), "%s %s version %d verified %t final %t via %s", m.word(), m.Outcome, m.Version, m.Verified, m.Final, m.Via)
+	r.checkPageStatusLocked(v, m.state, m.Via)
+	v.last, v.at = m.state, r.world.now()
+	v.hint = !m.Verified && m.Via == "realtime"
+	if v.hint {
+		message := v.messages
+		time.AfterFunc(relay.HintLife+time.Second, func() { r.expectWithdrawal(v, message) })
+	}
+	v.final = v.final || m.Final
+	v.floor = max(v.floor, m.Version)
+	c.lowest = max(c.lowest, m.Version)
+}
+
+// checkLinkLocked checks how a page is told that the relay hears of its payment.
+func (r *referee) checkLinkLocked(v *pageView, now *string) {
+	p, link := r.world.plan, ""
+	if now != nil {
+		link = *now
+	}
+	r.world.history.note(v.customer.name(), "link %s", link)
+	orderly := len(p.crashes) == 0 && len(p.jumps) == 0 && p.calm("dollr", diskFull, realtimePoint)
+	if orderly && v.link == "live" && link != "live" && link != "" {
+		r.failLocked("live while nothing is wrong", "%s hears of link %s after live", v.customer.name(), link)
+	}
+	if orderly && link == "degraded" {
+		r.failLocked("degraded only with a cause", "%s hears of it", v.customer.name())
+	}
+	v.link = link
+}
+
+func (r *referee) checkPageStatusLocked(v *pageView, s state, via string) {
+	c := v.customer
+	if v.final && s.Version <= v.last.Version {
+		r.failLocked("nothing follows a final status", "%s gets %s after a final status", c.name(), s.word())
+	}
+	if hint := !s.Verified && via == "realtime"; !hint {
+		r.checkLocked("a page", s, v.floor, false)
+		if s.Final != (s.Outcome != relay.Pending) || s.Verified && s.Status == nil {
+			r.failLocked("final is an outcome", "%s gets final %t, verified %t with outcome %s", c.name(), s.Final, s.Verified, s.Outcome)
+		}
+		return
+	}
+	if s.Final {
+		r.failLocked("a hint is never final", "%s gets %s", c.name(), s.word())
+	}
+	if s.Version < v.floor {
+		r.failLocked("versions never fall", "%s gets a hint with version %d after %d", c.name(), s.Version, v.floor)
+	}
+	if f := r.files[s.ID]; f != nil && s.Outcome != relay.Pending && v.messages > 1 {
+		at := r.world.now()
+		time.AfterFunc(2*time.Second, func() { r.expectQuestion(f, at) })
+	}
+}
+
+// expectQuestion checks that a terminal hint makes the relay ask, where nothing hinders it.
+func (r *referee) expectQuestion(f *file, at time.Duration) {
+	if !r.world.plan.calm("dollr", diskFull) || len(r.world.plan.crashes) > 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.askedAt < at-grain && r.world.current() != nil {
+		r.failLocked("a terminal hint makes the relay ask", "order %d was shown as ended for 2 s and Dollr was not asked", f.order.number)
+	}
+}
+
+// expectWithdrawal checks that a hint does not stand for longer than a minute.
+func (r *referee) expectWithdrawal(v *pageView, message int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, open := r.views[v]; open && v.hint && v.messages == message && !v.customer.visit.sleepy && len(r.world.plan.jumps) == 0 {
+		r.failLocked("an unconfirmed hint is withdrawn", "%s shows %s for more than a minute", v.customer.name(), v.last.word())
+	}
+}
+
+// pageClosed checks why a page was closed.
+func (r *referee) pageClosed(v *pageView, code websocket.StatusCode) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.views, v)
+	if code == websocket.StatusNormalClosure && !v.final {
+		r.failLocked("1000 only after a final status", "%s was closed with 1000 after %s", v.customer.name(), v.last.Outcome)
+	}
+}
+
+// outdated names a page that does not show the newest state of its payment.
+func (r *referee) outdated() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for v := range r.views {
+		switch f := r.files[v.customer.merchant.id]; {
+		case v.customer.visit.sleepy:
+		case v.last.Version < f.shown:
+			return v.customer.name() + " does not show the newest state"
+		case v.hint:
+			return v.customer.name() + " shows a hint that is not confirmed, nor withdrawn after 60 s"
+		}
+	}
+	return ""
+}
