@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -123,5 +124,62 @@ func BenchmarkSQLite_register(b *testing.B) {
 			})
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
 		})
+	}
+}
+
+// TestSQLite_restoredFromABackup has a reader of the feed meet a database that was restored from an
+// older copy and went on differently: its cursor is refused, not taken for another place.
+func TestSQLite_restoredFromABackup(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	path, copied := filepath.Join(folder, "relay.db"), filepath.Join(folder, "backup.db")
+	settle := func(s *store.Store, g relay.Registration) {
+		t.Helper()
+		must(t, s, register(t, s, g).ID, completed(), noon)
+	}
+	last := func(s *store.Store) string {
+		t.Helper()
+		feed, err := s.Feed(t.Context(), "", 10)
+		if err != nil || len(feed) == 0 {
+			t.Fatalf("Feed() = %v, %v", feed, err)
+		}
+		return feed[len(feed)-1].Cursor
+	}
+	original, err := store.Open(t.Context(), "sqlite:"+path, store.Options{CallbackURLs: []string{hook}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settle(original, collection())
+	early := last(original)
+	if err := original.Close(); err != nil { // a closed database is one file
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(copied, content, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	original = openSQLite(t, path)
+	second, third := collection(), collection()
+	settle(original, second)
+	settle(original, third)
+	late := last(original)
+
+	restored := openSQLite(t, copied)
+	if _, err := restored.Feed(t.Context(), early, 10); err != nil {
+		t.Errorf("Feed(a cursor that the backup knows) = %v", err)
+	}
+	if _, err := restored.Feed(t.Context(), late, 10); !errors.Is(err, store.ErrUnknownCursor) {
+		t.Errorf("Feed(a cursor from after the backup) = %v, want ErrUnknownCursor", err)
+	}
+	settle(restored, third) // the same outcomes, in another order
+	settle(restored, second)
+	if _, err := restored.Feed(t.Context(), late, 10); !errors.Is(err, store.ErrUnknownCursor) {
+		t.Errorf("Feed(the same position of another history) = %v, want ErrUnknownCursor", err)
+	}
+	if last(restored) == late {
+		t.Error("two histories have given out the same cursor")
 	}
 }
