@@ -66,8 +66,11 @@ func (r *Relay) watchStore(ctx context.Context) {
 // write before it is believed again: a full disk answers every question.
 func (r *Relay) tryStore(ctx context.Context) {
 	r.mu.Lock()
-	down := r.storeDown
+	down, open := r.storeDown, r.openLocked()
 	r.mu.Unlock()
+	if !open {
+		return // nobody has a link that could change
+	}
 	answer := make(chan error, 1)
 	go func() {
 		if down {
@@ -86,6 +89,15 @@ func (r *Relay) tryStore(ctx context.Context) {
 	if err != nil || down {
 		r.storeAnswered(err)
 	}
+}
+
+func (r *Relay) openLocked() bool {
+	for _, w := range r.watches {
+		if !w.p.Final() {
+			return true
+		}
+	}
+	return false
 }
 
 var errSilentStore = errors.New("the database does not answer")

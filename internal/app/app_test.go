@@ -36,6 +36,8 @@ type system struct {
 	relay    string // base URLs
 	admin    string
 	sandbox  string
+	client   *http.Client
+	patience time.Duration
 	received chan received
 	stop     func()
 }
@@ -50,7 +52,7 @@ type received struct {
 
 func start(tb testing.TB, edit ...func(*app.Config)) *system {
 	tb.Helper()
-	s := &system{t: tb, received: make(chan received, 10_000)}
+	s := &system{t: tb, client: http.DefaultClient, patience: patience, received: make(chan received, 10_000)}
 	backend := httptest.NewServer(http.HandlerFunc(s.receive))
 	tb.Cleanup(backend.Close)
 
@@ -68,22 +70,7 @@ func start(tb testing.TB, edit ...func(*app.Config)) *system {
 		standServer.Close()
 	})
 
-	signing, err := callback.ParseSecret(callbackSecret)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	public, _ := url.Parse("http://relay.test")
-	config := app.Config{
-		DollrBaseURL: s.sandbox, DollrClientID: dollrtest.ClientID, DollrClientSecret: secret.New(dollrtest.ClientSecret), DollrRate: 100,
-		SupabaseURL: s.sandbox, SupabaseAnonKey: secret.New(sandbox.AnonKey()),
-		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", PublicURL: public,
-		DatabaseURL: secret.New("sqlite:" + filepath.Join(tb.TempDir(), "relay.db")),
-		APIKeys:     []secret.Value{secret.New(apiKey)}, PageSecrets: []secret.Value{secret.New(strings.Repeat("page-secret-", 4))},
-		PageTokenTTL: time.Hour, MaxPages: 1000,
-		CallbackURLs: []string{backend.URL}, CallbackSecrets: []callback.Secret{signing},
-		WatchFor: 72 * time.Hour, ReconcileEvery: 5 * time.Minute, PollMin: 500 * time.Millisecond, PollMax: 5 * time.Minute,
-		AuditEvery: 30 * time.Second, RealtimeWindow: 10 * time.Minute, ShutdownGrace: 2 * time.Second,
-	}
+	config := s.config(backend.URL)
 	for _, change := range edit {
 		change(&config)
 	}
@@ -116,6 +103,27 @@ func start(tb testing.TB, edit ...func(*app.Config)) *system {
 	return s
 }
 
+// config is a relay between the sandbox and a backend.
+func (s *system) config(backend string) app.Config {
+	s.t.Helper()
+	signing, err := callback.ParseSecret(callbackSecret)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	public, _ := url.Parse("http://relay.test")
+	return app.Config{
+		DollrBaseURL: s.sandbox, DollrClientID: dollrtest.ClientID, DollrClientSecret: secret.New(dollrtest.ClientSecret), DollrRate: 100,
+		SupabaseURL: s.sandbox, SupabaseAnonKey: secret.New(sandbox.AnonKey()),
+		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", PublicURL: public,
+		DatabaseURL: secret.New("sqlite:" + filepath.Join(s.t.TempDir(), "relay.db")),
+		APIKeys:     []secret.Value{secret.New(apiKey)}, PageSecrets: []secret.Value{secret.New(strings.Repeat("page-secret-", 4))},
+		PageTokenTTL: time.Hour, MaxPages: 1000,
+		CallbackURLs: []string{backend}, CallbackSecrets: []callback.Secret{signing},
+		WatchFor: 72 * time.Hour, ReconcileEvery: 5 * time.Minute, PollMin: 500 * time.Millisecond, PollMax: 5 * time.Minute,
+		AuditEvery: 30 * time.Second, RealtimeWindow: 10 * time.Minute, ShutdownGrace: 2 * time.Second,
+	}
+}
+
 func (s *system) receive(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	got := received{at: time.Now(), header: r.Header, body: body}
@@ -134,7 +142,7 @@ func (s *system) call(method, address, body string, want int) map[string]any {
 		s.t.Fatal(err)
 	}
 	request.Header.Set("Authorization", "Bearer "+apiKey)
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := s.client.Do(request)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -197,15 +205,16 @@ func (s *system) callback() received {
 
 // page is an open checkout page.
 type page struct {
-	t    testing.TB
-	conn *websocket.Conn
+	t        testing.TB
+	conn     *websocket.Conn
+	patience time.Duration
 }
 
 func (s *system) open(token string) *page {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
-	conn, answer, err := websocket.Dial(ctx, s.relay+"/v1/page/stream", &websocket.DialOptions{Subprotocols: []string{"dollr-relay.v1", "bearer." + token}})
+	conn, answer, err := websocket.Dial(ctx, s.relay+"/v1/page/stream", &websocket.DialOptions{HTTPClient: s.client, Subprotocols: []string{"dollr-relay.v1", "bearer." + token}})
 	if err != nil {
 		s.t.Fatalf("open page: %v (%v)", err, answer)
 	}
@@ -213,13 +222,13 @@ func (s *system) open(token string) *page {
 	if got := conn.Subprotocol(); got != "dollr-relay.v1" {
 		s.t.Errorf("subprotocol = %q, want dollr-relay.v1", got)
 	}
-	return &page{s.t, conn}
+	return &page{s.t, conn, s.patience}
 }
 
 // next returns the next message that is no ping, or the close code.
 func (p *page) next() (map[string]any, websocket.StatusCode) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(p.t.Context(), p.patience)
 	defer cancel()
 	for {
 		_, body, err := p.conn.Read(ctx)
