@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/internal/app"
+	"github.com/dollr-relay/dollr-relay/internal/pipenet"
 	"github.com/dollr-relay/dollr-relay/internal/sandbox"
 )
 
@@ -21,8 +22,8 @@ type dream struct {
 	*system
 
 	config app.Config
-	public *wire        // of the present process
-	jump   atomic.Int64 // of the relay's wall clock, in nanoseconds
+	public *pipenet.Listener // of the present process
+	jump   atomic.Int64      // of the relay's wall clock, in nanoseconds
 	seen   map[string]bool
 	halt   func()
 }
@@ -34,13 +35,13 @@ func sleep(t *testing.T, edit func(*app.Config), test func(d *dream)) {
 		t.Helper()
 		d := &dream{seen: map[string]bool{}, system: &system{t: t, patience: time.Hour, received: make(chan received, 10_000), sandbox: "http://localhost", relay: "http://relay.test"}}
 		stand := sandbox.New(sandbox.Options{})
-		world := newWire()
+		world := pipenet.Listen("sandbox")
 		web := &http.Server{Handler: stand.Handler(), ReadHeaderTimeout: time.Minute}
 		roads := &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			if address == "relay.test:80" {
-				return d.public.dial(ctx)
+				return d.public.Dial(ctx)
 			}
-			return world.dial(ctx)
+			return world.Dial(ctx)
 		}}
 		d.client = &http.Client{Transport: roads}
 		d.config = d.system.config("http://shop.test/hooks")
@@ -66,9 +67,9 @@ func sleep(t *testing.T, edit func(*app.Config), test func(d *dream)) {
 // boot starts a relay on the database as it is.
 func (d *dream) boot() {
 	d.t.Helper()
-	d.public = newWire()
+	d.public = pipenet.Listen("relay")
 	relay, err := app.New(d.t.Context(), d.config, app.Options{
-		Logger: slog.New(slog.DiscardHandler), Public: d.public, Admin: newWire(), HTTPClient: d.client, CallbackTransport: shop{d},
+		Logger: slog.New(slog.DiscardHandler), Public: d.public, Admin: pipenet.Listen("relay"), HTTPClient: d.client, CallbackTransport: shop{d},
 		Now: func() time.Time { return time.Now().Add(time.Duration(d.jump.Load())) },
 	})
 	if err != nil {
@@ -146,43 +147,3 @@ func (d *dream) questions(reference string) int {
 	}
 	return n
 }
-
-// wire is a listener in memory.
-type wire struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newWire() *wire { return &wire{conns: make(chan net.Conn), closed: make(chan struct{})} }
-
-func (w *wire) dial(ctx context.Context) (net.Conn, error) {
-	theirs, ours := net.Pipe()
-	select {
-	case w.conns <- theirs:
-		return ours, nil
-	case <-w.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// Accept implements [net.Listener].
-func (w *wire) Accept() (net.Conn, error) {
-	select {
-	case conn := <-w.conns:
-		return conn, nil
-	case <-w.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements [net.Listener].
-func (w *wire) Close() error {
-	w.once.Do(func() { close(w.closed) })
-	return nil
-}
-
-// Addr implements [net.Listener].
-func (w *wire) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
