@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha512"
-	"embed"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -13,14 +12,10 @@ import (
 	"strings"
 )
 
-//go:generate go run ./build
-
-//go:embed dist
-var dist embed.FS
-
 // A Script is one file of the page scripts. It serves itself.
 type Script struct {
-	// Name is the last part of its path: relay.js (classic, global DollrRelay), relay.mjs (module) or relay.d.ts (types).
+	// Name is the last part of its path: relay.js (classic, global DollrRelay), relay.mjs (module), relay.d.ts (types),
+	// and the first two under the name of each version, relay-1.0.0.js.
 	Name        string
 	ContentType string
 	Content     []byte
@@ -28,43 +23,28 @@ type Script struct {
 	ETag string
 	// Integrity is the subresource integrity hash for a script tag, "sha384-…".
 	Integrity string
+	// Versioned says that this name never stands for other content, so that browsers need not ask again.
+	Versioned bool
 
 	gzipped []byte
 }
 
-// Scripts returns the page scripts. The API serves each at /v1/ and its name.
-func Scripts() ([]Script, error) {
-	types := map[string]string{
-		".js":  "text/javascript; charset=utf-8",
-		".mjs": "text/javascript; charset=utf-8",
-		".ts":  "text/plain; charset=utf-8", // text/typescript is unknown to browsers, which would offer to save it
-	}
-	entries, err := dist.ReadDir("dist")
+// newScript prepares a file to be served under a name.
+func newScript(name string, content []byte, versioned bool) (Script, error) {
+	gzipped, err := compress(content)
 	if err != nil {
-		return nil, fmt.Errorf("read page scripts: %w", err)
+		return Script{}, fmt.Errorf("compress %s: %w", name, err)
 	}
-	scripts := make([]Script, 0, len(entries))
-	for _, entry := range entries {
-		content, err := dist.ReadFile("dist/" + entry.Name())
-		if err != nil {
-			return nil, fmt.Errorf("read page scripts: %w", err)
-		}
-		gzipped, err := compress(content)
-		if err != nil {
-			return nil, fmt.Errorf("compress %s: %w", entry.Name(), err)
-		}
-		sum := sha512.Sum384(content)
-		hash := base64.StdEncoding.EncodeToString(sum[:])
-		scripts = append(scripts, Script{
-			Name:        entry.Name(),
-			ContentType: types[path.Ext(entry.Name())],
-			Content:     content,
-			ETag:        `"` + hash[:22] + `"`,
-			Integrity:   "sha384-" + hash,
-			gzipped:     gzipped,
-		})
+	sum := sha512.Sum384(content)
+	hash := base64.StdEncoding.EncodeToString(sum[:])
+	contentType := "text/javascript; charset=utf-8"
+	if path.Ext(name) == ".ts" {
+		contentType = "text/plain; charset=utf-8" // text/typescript is unknown to browsers, which would offer to save it
 	}
-	return scripts, nil
+	return Script{
+		Name: name, ContentType: contentType, Content: content, Versioned: versioned,
+		ETag: `"` + hash[:22] + `"`, Integrity: "sha384-" + hash, gzipped: gzipped,
+	}, nil
 }
 
 func compress(content []byte) ([]byte, error) {
@@ -83,11 +63,14 @@ func compress(content []byte) ([]byte, error) {
 }
 
 // ServeHTTP answers with the script, compressed where the browser takes it and not at all where it has it. Any page of
-// any origin may load it, also with subresource integrity; it is fresh for an hour.
+// any origin may load it, also with subresource integrity. It is fresh for an hour, a versioned one forever.
 func (s Script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Cache-Control", "public, max-age=3600")
+	if s.Versioned {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
 	h.Set("Content-Type", s.ContentType)
 	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -87,12 +87,16 @@ func (a *App) wireAPI(keys *keyMinter) error {
 	if err != nil {
 		return err
 	}
+	tag, err := web.Tag(a.config.PublicURL.String())
+	if err != nil {
+		return err
+	}
 	options := api.Options{
 		Payments: a.relay, Records: a.store, Reports: &a.reports, Reconciler: reconciler{a.sweep}, Redelivered: a.wakeSender,
 		APIKeys: a.config.APIKeys, PageSecrets: a.config.PageSecrets, PageTokenTTL: a.config.PageTokenTTL,
 		PublicURL: a.config.PublicURL, AllowedOrigins: a.config.AllowedOrigins, TrustedProxies: a.config.TrustedProxies,
 		CallbackURLs: a.config.CallbackURLs, MaxPages: a.config.MaxPages, Spread: a.config.ShutdownGrace * 3 / 5, Monitor: a.metrics,
-		Scripts: scripts, Mounts: a.opts.Mounts, Logger: a.log, Now: a.opts.Now,
+		Scripts: scripts, ScriptTag: tag, Mounts: a.opts.Mounts, Logger: a.log, Now: a.opts.Now,
 	}
 	if a.feed != nil {
 		options.Keys = keys

@@ -152,7 +152,7 @@ func docsPage(root *yaml.Node) (page []byte, policy string, err error) {
 	}
 	var out bytes.Buffer
 	err = parsed.Execute(&out, map[string]any{
-		"Doc": doc, "Operations": operations, "Style": template.CSS(docsStyle), //nolint:gosec // our own file
+		"Doc": doc, "Operations": operations, "ScriptTag": scriptTagPlace, "Style": template.CSS(docsStyle), //nolint:gosec // our own file
 	})
 	sum := sha256.Sum256([]byte(docsStyle))
 	return out.Bytes(), "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'", err

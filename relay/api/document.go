@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"html"
 	"net/http"
 	"strings"
 	"sync"
@@ -23,6 +24,9 @@ type documents struct {
 	asJSON, page []byte
 	policy       string // the page's Content-Security-Policy
 }
+
+// scriptTagPlace stands in the page where each server shows its own tag.
+const scriptTagPlace = "THE-SCRIPT-TAG"
 
 // makeDocuments reads the embedded document once for all servers: it costs more than the rest of a server's start.
 var makeDocuments = sync.OnceValues(func() (d documents, err error) { //nolint:gochecknoglobals // always the same value
@@ -48,7 +52,7 @@ func (s *Server) document(e *echo.Echo) error {
 		return err
 	}
 	e.GET("/openapi.json", fixed("application/json", "default-src 'none'", d.asJSON))
-	e.GET("/docs", fixed("text/html; charset=utf-8", d.policy, d.page))
+	e.GET("/docs", fixed("text/html; charset=utf-8", d.policy, bytes.Replace(d.page, []byte(scriptTagPlace), []byte(html.EscapeString(s.ScriptTag)), 1)))
 	return nil
 }
 

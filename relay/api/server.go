@@ -77,7 +77,9 @@ type Options struct {
 	Spread  time.Duration
 	Monitor Monitor
 
-	Scripts map[string]http.Handler // by name under /v1/: relay.js, relay.mjs, relay.d.ts
+	Scripts map[string]http.Handler // by name under /v1/: relay.js, relay.mjs, relay.d.ts, relay-1.0.0.js
+	// ScriptTag is the HTML that loads the page script, for the readable page of the documentation.
+	ScriptTag string
 	// Mounts are further handlers by path prefix, such as the demo shop's.
 	Mounts map[string]http.Handler
 	Logger *slog.Logger

@@ -71,6 +71,11 @@ export class FakeRelay {
     for (const stream of this.streams) stream.end();
   }
 
+  /** Each token is another payment's, so that watches of different ones share no connection. */
+  #present(token) {
+    return { ...this.state, id: `pay_${token}` };
+  }
+
   #refusal(transport, token) {
     this.attempts.push({ transport, token });
     if (!this.allowed[transport]) return 400;
@@ -91,7 +96,7 @@ export class FakeRelay {
       this.sockets.add(ws);
       ws.on("close", () => this.sockets.delete(ws));
       if (this.silent) return;
-      ws.send(JSON.stringify(this.state));
+      ws.send(JSON.stringify(this.#present(token)));
       ws.send(JSON.stringify({ type: "link", link: this.link }));
     });
   }
@@ -117,7 +122,7 @@ export class FakeRelay {
         this.streams.add(response);
         response.on("close", () => this.streams.delete(response));
         if (this.silent) return response.write(":\n\n");
-        response.write(`event: status\nid: ${this.state.version}\ndata: ${JSON.stringify(this.state)}\n\n`);
+        response.write(`event: status\nid: ${this.state.version}\ndata: ${JSON.stringify(this.#present(token))}\n\n`);
         return response.write(`event: link\ndata: {"type":"link","link":"${this.link}"}\n\n`);
       }
       case "/v1/page/status": {
@@ -125,7 +130,7 @@ export class FakeRelay {
         if (refusal) return response.writeHead(refusal).end();
         response.setHeader("Relay-Link", this.link);
         const newer = this.state.version > +url.searchParams.get("since");
-        return newer ? response.end(JSON.stringify(this.state)) : response.writeHead(204).end();
+        return newer ? response.end(JSON.stringify(this.#present(token))) : response.writeHead(204).end();
       }
     }
     response.writeHead(404).end();

@@ -42,7 +42,7 @@ func script(entry string, format api.Format) ([]byte, error) {
 		EntryPoints: []string{entry},
 		Bundle:      true,
 		Format:      format,
-		Target:      api.ES2020,
+		Target:      api.ES2021,
 		Charset:     api.CharsetUTF8, // Arabic as escapes would not fit the size limit
 		MangleProps: "^_",
 		// snippet/tsconfig.json is for the type checker; classes as ES2020 knows them are smaller

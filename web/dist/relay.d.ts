@@ -76,7 +76,7 @@ export function watch(options: WatchOptions): Watch;
  *
  * Attribute `state` tells the state shown: `waiting`, `confirming` (a hint, not yet verified), `succeeded`, `failed`,
  * `canceled`, `mismatch` or `expired`; `link` tells the connection. Both are for style sheets; so are the parts `box`,
- * `icon`, `title`, `note` and the properties `--dollr-accent`, `--dollr-background`, `--dollr-radius`.
+ * `icon`, `title`, `note` and the property `--dollr-accent`.
  *
  * Attributes `text-<state>` replace its titles, and its notes: `text-slow` (not final after 60 s, `mismatch` and
  * `expired`: must say not to pay again), `text-offline` (no connection: must not sound like a failed payment) and

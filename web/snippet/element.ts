@@ -1,4 +1,4 @@
-import type { Link, Status, Watch } from "./relay";
+import type { Status, Watch } from "./relay";
 import { icons, style } from "./style";
 import { languageOf, textOf } from "./texts";
 import { watch } from "./watch";
@@ -8,13 +8,12 @@ type Attributes = Record<string, string>;
 const change = (node: Element, attributes: Attributes) => {
   for (const name in attributes) node.setAttribute(name, attributes[name]!);
 };
-const make = (parent: Node, tag: string, attributes: Attributes = {}, space = "1999/xhtml") => {
-  const node = document.createElementNS("http://www.w3.org/" + space, tag);
+const make = (parent: ParentNode, tag: string, attributes: Attributes = {}, node: Element = document.createElement(tag)) => {
   change(node, attributes);
-  parent.appendChild(node);
+  parent.append(node);
   return node;
 };
-const svg = "2000/svg";
+const svg = (tag: string) => document.createElementNS("http://www.w3.org/2000/svg", tag);
 /** Writes only what differs: the same text again would be read out again. */
 const write = (node: Element, text: string) => {
   if (node.textContent != text) node.textContent = text;
@@ -31,8 +30,8 @@ const build = (root: ShadowRoot) => {
   }
   const box = make(root, "div", { part: "box" });
   const iconSlot = make(box, "slot");
-  const icon = make(iconSlot, "svg", { part: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg);
-  const sign = make(icon, "path", {}, svg);
+  const icon = make(iconSlot, "svg", { part: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("svg"));
+  const sign = make(icon, "path", {}, svg("path"));
   const words = make(box, "div");
   const title = make(words, "div", { part: "title" });
   const note = make(words, "div", { part: "note" });
@@ -52,7 +51,8 @@ export function define(home?: string) {
 
   class StatusElement extends HTMLElement {
     static observedAttributes = ["token", "url", "lang"];
-    declare _watch?: Watch;
+    declare close?: Watch["close"];
+    declare final: Watch["final"];
     declare _status?: Status;
     declare _link?: string;
     declare _slow?: boolean;
@@ -62,6 +62,14 @@ export function define(home?: string) {
     constructor() {
       super();
       this._fill = build(this.attachShadow({ mode: "open" }));
+      this.addEventListener("status", (e) => {
+        this._status = (e as CustomEvent).detail;
+        this._show();
+      });
+      this.addEventListener("link", (e) => {
+        this._link = (e as CustomEvent).detail.link;
+        this._show();
+      });
     }
 
     connectedCallback() {
@@ -80,20 +88,12 @@ export function define(home?: string) {
     _start() {
       clearTimeout(this._timer);
       this._timer = setTimeout(() => {
-        this._watch?.close();
+        this.close?.();
         this._status = this._link = this._slow = undefined;
         const token = this.getAttribute("token");
         if (this.isConnected && token) {
-          this._watch = watch(home, { token, url: this.getAttribute("url")! });
-          const hear = ({ type, detail }: CustomEvent<Status | Link>) => {
-            if (detail.type == "status") this._status = detail;
-            else this._link = detail.link;
-            this._show();
-            this.dispatchEvent(new CustomEvent(type, { detail }));
-          };
-          this._watch.addEventListener("status", hear);
-          this._watch.addEventListener("link", hear);
-          this._watch.final.catch((e) => e.name == "AbortError" || this.dispatchEvent(new Event("token")));
+          watch(home, { token, url: this.getAttribute("url")! }, this);
+          this.final.catch((e) => e.name == "AbortError" || this.dispatchEvent(new Event("token")));
           this._timer = setTimeout(() => {
             this._slow = true;
             this._show();

@@ -3,12 +3,12 @@
  * fits light and dark pages alike; a page sets `--dollr-accent` (for each `[state]`) and styles the parts.
  */
 export const style =
-  ":host(:not([hidden])){display:block;--a:#6b7280}" +
-  ":host([state=confirming]){--a:#3b82f6}" +
-  ":host([state=succeeded]){--a:#16a34a}" +
-  ":host([state=failed]){--a:#e5484d}" +
-  ":host([state=mismatch]),:host([state=expired]){--a:#d97706}" +
-  "[part=box]{--c:var(--dollr-accent,var(--a));display:flex;align-items:center;gap:1em;padding:1em;border:1px solid var(--c);border-radius:.75em;background:color-mix(in srgb,var(--c) 8%,transparent)}" +
+  ":host(:not([hidden])){display:block;--a:#777}" +
+  ":host([state=confirming]){--a:#37f}" +
+  ":host([state=succeeded]){--a:#194}" +
+  ":host([state=failed]){--a:#e44}" +
+  ":host([state=mismatch]),:host([state=expired]){--a:#c70}" +
+  "[part=box]{--c:var(--dollr-accent,var(--a));display:flex;align-items:center;gap:1em;padding:1em;border:1px solid var(--c);border-radius:.75em;background:color-mix(in srgb,var(--c) 8%,#0000)}" +
   "[part=title]{font-weight:600}" +
   "[part=note]{font-size:.9em}" +
   "svg{flex:none;width:2em;fill:none;stroke:var(--c);stroke-width:2;stroke-linecap:round}" +

@@ -1,17 +1,19 @@
-const keys = "waiting|confirming|succeeded|failed|canceled|mismatch|expired|slow|offline|degraded".split("|");
+import { icons } from "./style";
+
+const keys = [...Object.keys(icons), "slow", "offline", "degraded"];
 
 /** What the element says, in the order of the keys. A payment is called failed only where Dollr said so. */
 const languages: Record<string, string> = {
   en:
-    "Waiting for your payment|Confirming your payment|Payment received|Payment failed|Payment canceled|We are reviewing your payment|No confirmation yet|Your payment is still being checked. Do not pay again.|Reconnecting. Your payment is not affected.|This is taking longer than usual.",
+    "Waiting for your payment|Confirming your payment|Payment received|Payment failed|Payment canceled|We are reviewing your payment|No confirmation yet|Your payment is still being checked. Do not pay again.|Reconnecting…|This is taking longer than usual.",
   fr:
-    "En attente de votre paiement|Confirmation de votre paiement|Paiement reçu|Paiement échoué|Paiement annulé|Nous vérifions votre paiement|Pas encore de confirmation|Votre paiement est en cours de vérification. Ne payez pas à nouveau.|Reconnexion. Votre paiement n’est pas affecté.|C’est plus long que d’habitude.",
+    "En attente de votre paiement|Confirmation de votre paiement|Paiement reçu|Paiement échoué|Paiement annulé|Nous vérifions votre paiement|Pas encore de confirmation|Nous vérifions encore votre paiement. Ne payez pas à nouveau.|Reconnexion…|C’est plus long que prévu.",
   pt:
-    "À espera do seu pagamento|A confirmar o seu pagamento|Pagamento recebido|Pagamento falhado|Pagamento cancelado|Estamos a verificar o seu pagamento|Ainda sem confirmação|O seu pagamento está a ser verificado. Não pague de novo.|A religar. O seu pagamento não é afetado.|Está a demorar mais do que o habitual.",
+    "À espera do seu pagamento|A confirmar o seu pagamento|Pagamento recebido|Pagamento falhado|Pagamento cancelado|Estamos a verificar o seu pagamento|Ainda sem confirmação|Ainda estamos a verificar o seu pagamento. Não pague de novo.|A religar…|Está a demorar mais do que o normal.",
   sw:
-    "Tunasubiri malipo yako|Tunathibitisha malipo yako|Malipo yamepokelewa|Malipo hayakufanikiwa|Malipo yameghairiwa|Tunakagua malipo yako|Bado hakuna uthibitisho|Malipo yako bado yanakaguliwa. Usilipe tena.|Tunaunganisha tena. Malipo yako hayajaathirika.|Inachukua muda kuliko kawaida.",
+    "Tunasubiri malipo yako|Tunathibitisha malipo yako|Malipo yamepokelewa|Malipo hayakufanikiwa|Malipo yameghairiwa|Tunakagua malipo yako|Bado hakuna uthibitisho|Bado tunakagua malipo yako. Usilipe tena.|Tunaunganisha tena…|Inachukua muda kuliko kawaida.",
   ar:
-    "في انتظار الدفع|جارٍ تأكيد الدفع|تم استلام الدفع|فشل الدفع|أُلغي الدفع|نراجع الدفع|لا يوجد تأكيد بعد|ما زلنا نتحقق من الدفع. لا تدفع مرة أخرى.|جارٍ إعادة الاتصال. لم يتأثر الدفع.|يستغرق وقتًا أطول من المعتاد.",
+    "في انتظار الدفع|جارٍ تأكيد الدفع|تم استلام الدفع|فشل الدفع|أُلغي الدفع|نراجع الدفع|لا يوجد تأكيد بعد|ما زلنا نراجع الدفع. لا تدفع مرة أخرى.|جارٍ إعادة الاتصال…|يستغرق وقتًا أطول من المعتاد.",
 };
 
 /** The language to speak to somebody who wants `wanted` (a BCP 47 tag). */

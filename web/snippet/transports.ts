@@ -1,13 +1,16 @@
-/** One attempt to hear of a payment: what a transport needs, and where it puts what it hears. */
+/**
+ * One attempt to hear of a payment: what a transport needs, and where it puts what it hears. Names that begin with _ are
+ * shortened by the build.
+ */
 export interface Attempt {
   /** The page protocol's address, `https://relay.example/v1/page/`. */
   url: string;
   /** The newest one: it may change during the attempt. */
   token: string;
   /** The newest version known so far. */
-  version(): number;
+  _version(): number;
   /** Takes a message's text; any other sign of life is the empty text. */
-  hear(text: string): void;
+  _hear(text: string): void;
   /** Least milliseconds to wait before the next attempt, as the server wishes. */
   wait: number;
   signal: AbortSignal;
@@ -16,7 +19,7 @@ export interface Attempt {
 /** A transport carries messages until it ends, and resolves with the close code or HTTP status that tells why. */
 export type Transport = (attempt: Attempt) => Promise<number>;
 
-const socket: Transport = ({ url, token, hear, signal }) =>
+const socket: Transport = ({ url, token, _hear: hear, signal }) =>
   new Promise((end) => {
     const ws = new WebSocket(url.replace(/^http/, "ws") + "stream", ["dollr-relay.v1", "bearer." + token]);
     ws.onmessage = (e) => hear(e.data);
@@ -33,25 +36,25 @@ const http =
   async (attempt) => {
     for (let wait = 0; ; wait = 25) {
       const { headers, body, ok, status } = await fetch(
-        attempt.url + (polling ? `status?since=${attempt.version()}&wait=${wait}s` : "events"),
+        attempt.url + (polling ? `status?since=${attempt._version()}&wait=${wait}s` : "events"),
         { headers: { authorization: "Bearer " + attempt.token }, signal: attempt.signal },
       );
       attempt.wait = +headers.get("retry-after")! * 1e3;
       if (!ok) return status;
-      attempt.hear("");
+      attempt._hear("");
       const reader = body?.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = "", chunk; reader && !chunk?.done; ) {
         chunk = await reader.read();
         const lines = (rest + (chunk.value || "\n")).split("\n");
         rest = lines.pop()!;
         for (const line of lines) {
-          attempt.hear(line.replace(/^data:/, ""));
+          attempt._hear(line.replace(/^data:/, ""));
           if (/^retry:/.test(line)) attempt.wait = +line.slice(6);
         }
       }
       for (const type of ["link", "token"]) {
         const value = headers.get("relay-" + type);
-        if (value) attempt.hear(JSON.stringify({ type, [type]: value }));
+        if (value) attempt._hear(JSON.stringify({ type, [type]: value }));
       }
       if (!polling) return 0;
       // A server that always has news must not be asked in a tight loop.

@@ -5,19 +5,21 @@ import { type Attempt, transports } from "./transports";
  * Watches one payment. One loop makes one attempt after the other; what an attempt hears and when it is given up are
  * decided here, a transport only carries.
  */
-export function watch(home: string | undefined, { token, url, signal }: WatchOptions): Watch {
-  const target = new EventTarget() as Watch & { final: Promise<Status> };
+export function watch(home: string | undefined, { token, url, signal }: WatchOptions, at = new EventTarget()): Watch {
+  const target = at as Watch & { final: Promise<Status> };
   const page = (url || home!).replace(/^ws/, "http").replace(/\/+(v1\/.*)?$/, "") + "/v1/page/";
   const closing = new AbortController();
   const over = closing.signal;
 
+  let channel: BroadcastChannel | undefined; // to whoever else in this browser watches the payment
+  let follow = false; // another one has the connection
   let version = 0;
   let link: string;
   let bearer: string | undefined;
   let rung = 0; // of the ladder of transports
   let failures = 0;
   let away = false;
-  let urgent!: boolean, heard!: boolean, began!: number;
+  let urgent!: boolean, heard!: boolean, began!: number; // 0 while following
   let last!: Attempt & { abort(): void };
   let resume = () => {};
   let deadline: number | undefined, lost: number | undefined, rousing: number | undefined;
@@ -37,12 +39,34 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
     clearTimeout(deadline);
     deadline = setTimeout(() => last.abort(), ms);
   };
+  /** Says what came over our connection, which began then; without a text, that it is gone. */
+  const tell = (text?: string) => channel?.postMessage([began, text]);
+  const leave = () => {
+    if (began) tell();
+    channel?.close();
+    channel = undefined;
+    last?.abort();
+  };
   const close = (reason?: unknown) => {
     closing.abort(reason);
     reject(over.reason);
     clearInterval(clock);
-    last?.abort();
+    leave();
     resume();
+  };
+
+  /** One connection for each browser: whoever began the newest tells the others, which drop theirs and follow. */
+  const told = ({ data: [since, text] }: MessageEvent<[number, string?]>) => {
+    if (text == null) {
+      if (!began) patience(Math.random() * 2e3); // the first to run out of it begins
+    } else if (since > began) {
+      if (began) {
+        began = 0;
+        follow = urgent = true;
+        last.abort();
+      }
+      hear(text);
+    }
   };
 
   const hear = (text: string) => {
@@ -53,7 +77,8 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
     let message;
     try {
       message = JSON.parse(text);
-    } catch {} // nothing in it, but a sign of life
+      if (message.id) (channel ??= new BroadcastChannel(message.id)).onmessage = told;
+    } catch {} // nothing in it, but a sign of life; or a browser without channels
     const type = message?.type;
     if (type == "token") last.token = bearer = message.token;
     if (type == "link") show(message);
@@ -77,15 +102,17 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
       last = {
         url: page,
         token: "",
-        version: () => version,
-        hear: (text) => signal.aborted || hear(text),
+        _version: () => version,
+        _hear: (text) => signal.aborted || (tell(text), hear(text)),
         wait: 0,
         signal,
         abort: () => giveUp.abort(),
       };
-      began = Date.now();
-      heard = urgent = false;
-      patience(8e3);
+      heard = follow;
+      follow = urgent = false;
+      patience(heard ? 35e3 : 8e3);
+      if (heard) return;
+      began = Date.now() + Math.random();
       (async () => {
         last.token = bearer ??= typeof token == "function" ? await token() : token;
         return transports[rung]!(last);
@@ -108,7 +135,7 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
       type,
       (e) => {
         away = type == "pagehide"; // an open socket would keep the page out of the back-forward cache
-        if (away) last.abort();
+        if (away) leave();
         else if (!document.hidden && (e as PageTransitionEvent).persisted !== false) rouse();
       },
       { signal: over },
@@ -129,7 +156,7 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
       const code = (await attempt()) % 4000; // WebSocket's 4401 and 4429 are HTTP's 401 and 429
       last.abort();
       clearTimeout(deadline);
-      lost ||= setTimeout(offline, 2e3);
+      if (!follow) lost ||= setTimeout(offline, 2e3);
       if (Date.now() - began > 1e4) failures = rung = 0;
       if (code == 401) {
         bearer = undefined;
