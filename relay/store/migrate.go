@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
+
+// migrateTimeout is for tables with millions of rows, and for relays that start at once and wait for each other.
+const migrateTimeout = time.Hour
 
 // migrate applies the migrations that are missing, in order of their names. One transaction for
 // all: a failure leaves the database as it was.
@@ -18,6 +22,8 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, migrateTimeout)
+	defer cancel()
 	return s.write(ctx, "migrate", func(ctx context.Context, tx querier) error {
 		if err := s.engine.lock(ctx, tx, migrationLock); err != nil {
 			return err

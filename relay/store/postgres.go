@@ -5,12 +5,17 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver, under its name pgx
 )
 
 // postgresConns is the size of the pool. Measured on two cores: 64 connections were no faster.
 const postgresConns = 24
+
+// transactionTimeout ends a transaction that a server which has gone silent would hold for a quarter of an
+// hour, and with it the question to Dollr that waits for it. SQLite waits as long for its lock.
+const transactionTimeout = 10 * time.Second
 
 // postgres is a database that several relays may share.
 type postgres struct {
@@ -45,7 +50,12 @@ func (p *postgres) inTx(ctx context.Context, fn func(ctx context.Context, tx que
 	if err := ctx.Err(); err != nil {
 		return err // nothing was begun
 	}
-	ctx = context.WithoutCancel(ctx)
+	timeout := transactionTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = max(timeout, time.Until(deadline)) // who gives it longer means it
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
 	tx, err := p.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err

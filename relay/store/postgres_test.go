@@ -2,9 +2,12 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dollr-relay/dollr-relay/internal/pgtest"
 	"github.com/dollr-relay/dollr-relay/relay"
@@ -128,3 +131,37 @@ func TestPostgreSQL_secondRelayIsToldWhy(t *testing.T) {
 }
 
 var _ relay.Store = (*store.Store)(nil)
+
+// TestPostgreSQL_D1_aSilentServerHoldsNobody lets another session lock the payments: a transaction must end,
+// and with an error.
+func TestPostgreSQL_D1_aSilentServerHoldsNobody(t *testing.T) {
+	t.Parallel()
+	url := startPostgres(t).Database(t)
+	s := openPostgres(t, url)
+	p := register(t, s, collection())
+	other, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	tx, err := other.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.ExecContext(t.Context(), "LOCK TABLE payments IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, _, err := observe(t.Context(), s, p.ID, completed(), noon); err == nil || errors.Is(err, context.Canceled) {
+		t.Errorf("Apply() = %v while the table is locked, want an error that tells of the database", err)
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %s, want 10 s", took)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if got := must(t, s, p.ID, completed(), noon); got.Outcome != relay.Succeeded || got.Version != 2 {
+		t.Errorf("afterwards %s, version %d; want succeeded, and nothing of the first try", got.Outcome, got.Version)
+	}
+}
