@@ -138,6 +138,10 @@ func (m *merchant) token(ctx context.Context) string {
 
 // call asks the relay for something. Code 0: no answer.
 func (w *world) call(ctx context.Context, client *http.Client, method, path string, body any) (code int, answer []byte) {
+	return w.callHost(ctx, client, relayHost, method, path, body)
+}
+
+func (w *world) callHost(ctx context.Context, client *http.Client, host, method, path string, body any) (code int, answer []byte) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var content io.Reader
@@ -148,7 +152,7 @@ func (w *world) call(ctx context.Context, client *http.Client, method, path stri
 		}
 		content = bytes.NewReader(text)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+relayHost+path, content)
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, content)
 	if err != nil {
 		w.referee.fail("simulator", "request: %v", err)
 		return 0, nil

@@ -90,6 +90,7 @@ const (
 	dollrLimits   = "dollr limits the rate"
 	dollrRefuses  = "dollr refuses the credentials"
 	dollrSlow     = "dollr is slow"
+	dollrRevokes  = "dollr revokes all tokens"
 	diskFull      = "the disk is full"
 	shopTrouble   = "the shop has trouble"
 	shopDown      = "the shop is down"
@@ -112,11 +113,14 @@ func newPlan(seed uint64) *plan {
 	r := p.dice.roll("plan")
 	p.rate = pick(r, 2.0, 5, 10, 10)
 	p.lasts = between(r, 60*time.Second, 200*time.Second)
+	if chance(r, 0.15) {
+		p.lasts *= 2 // payments get old enough to be polled seldom
+	}
 	p.keyLife = pick(r, 300*time.Second, 300*time.Second, 40*time.Second, 90*time.Second)
 	p.shops = 1 + r.IntN(2)
 	families := map[string]bool{}
 	for _, family := range []string{"dollr", "realtime", "shop", "disk", "crash", "jump", "page"} {
-		families[family] = chance(r, 0.4)
+		families[family] = chance(r, 0.45)
 	}
 	families["disk"] = families["disk"] && chance(r, 0.5)
 	for n := range 1 + r.IntN(5) {
@@ -206,7 +210,7 @@ func (p *plan) drawSpells(families map[string]bool) {
 	}
 	if families["dollr"] {
 		some(func() {
-			add(pick(r, dollrErrors, dollrErrors, dollrDown, dollrLimits, dollrRefuses, dollrSlow), pick(r, 0.2, 0.5, 1))
+			add(pick(r, dollrErrors, dollrErrors, dollrDown, dollrLimits, dollrRefuses, dollrSlow, dollrRevokes), pick(r, 0.2, 0.5, 1))
 		})
 	}
 	if families["realtime"] {

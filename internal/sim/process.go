@@ -32,6 +32,7 @@ const (
 	reconcile     = 2 * time.Minute
 	grace         = 4 * time.Second
 	relayHost     = "relay.test"
+	adminHost     = "admin.test"
 	bankHost      = "localhost" // plain http only there
 	supabaseHost  = "realtime.test"
 	processHeader = "Sim-Process"
@@ -88,14 +89,14 @@ func (w *world) tryLaunch(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	public := pipenet.Listen(relayHost)
+	public, admin := pipenet.Listen(relayHost), pipenet.Listen(adminHost)
 	// A question on a connection that was kept open would be repeated by net/http if that breaks: the referee could not tell.
 	upstream := &http.Transport{DialContext: p.line.dial, DisableKeepAlives: true}
 	backends := &http.Transport{DialContext: p.line.dial}
 	random := &jitter{dice: w.dice}
 	a, err := app.New(ctx, w.config(path, signing), app.Options{
 		Logger: slog.New(slog.NewTextHandler(&logbook{process: p}, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: withoutTime})),
-		Public: door{public, p.line}, Admin: pipenet.Listen("admin.test"),
+		Public: door{public, p.line}, Admin: door{admin, p.line},
 		HTTPClient:        &http.Client{Transport: stamp{strconv.Itoa(p.number), upstream}},
 		CallbackTransport: stamp{strconv.Itoa(p.number), backends},
 		Now:               w.wall, Random: random.float64,
@@ -121,6 +122,7 @@ func (w *world) tryLaunch(ctx context.Context, path string) error {
 		close(p.ended)
 	}()
 	w.net.serve(relayHost, public)
+	w.net.serve(adminHost, admin)
 	w.mu.Lock()
 	w.process = p
 	w.lives = append(w.lives, p)

@@ -39,6 +39,8 @@ type file struct {
 	succeededAt  int64            // the lowest version shown as a verified success; 0: none
 	contradicted int64            // likewise
 	askedAt      time.Duration    // when Dollr was asked last
+	liveAt       time.Duration    // when a page was told so last
+	finalAt      time.Duration    // when a final outcome was shown first
 }
 
 // truth is an honest answer of Dollr.
@@ -197,7 +199,11 @@ type state struct {
 	PreviousOutcome *string       `json:"previous_outcome"`
 	Contradicted    bool          `json:"contradicted"`
 	Link            *string       `json:"link"`
-	WatchUntil      time.Time     `json:"watch_until"`
+	Siblings        []string      `json:"siblings"`
+	Metadata        struct {
+		Order string `json:"order"`
+	} `json:"metadata"`
+	WatchUntil time.Time `json:"watch_until"`
 }
 
 func (s state) word() string {
@@ -282,6 +288,9 @@ func (r *referee) checkLocked(where string, s state, floor int64, whole bool) {
 		f.contradicted = s.Version
 	}
 	f.shown = max(f.shown, s.Version)
+	if s.Outcome != relay.Pending && f.finalAt == 0 {
+		f.finalAt = r.world.now()
+	}
 }
 
 // number is the number of the order that some data is about, for people.

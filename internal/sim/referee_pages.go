@@ -72,6 +72,9 @@ func (r *referee) checkLinkLocked(v *pageView, now *string) {
 		link = *now
 	}
 	r.world.history.note(v.customer.name(), "link %s", link)
+	if link == "live" {
+		r.files[v.customer.merchant.id].liveAt = r.world.now()
+	}
 	orderly := len(p.crashes) == 0 && len(p.jumps) == 0 && p.calm("dollr", diskFull, realtimePoint)
 	if orderly && v.link == "live" && link != "live" && link != "" {
 		r.failLocked("live while nothing is wrong", "%s hears of link %s after live", v.customer.name(), link)
@@ -79,7 +82,20 @@ func (r *referee) checkLinkLocked(v *pageView, now *string) {
 	if orderly && link == "degraded" {
 		r.failLocked("degraded only with a cause", "%s hears of it", v.customer.name())
 	}
+	if v.link == "live" && link == "polling" && p.calm("dollr", diskFull) && len(p.crashes) == 0 && len(p.jumps) == 0 {
+		f, at := r.files[v.customer.merchant.id], r.world.now()
+		time.AfterFunc(5*time.Second, func() { r.expectPoll(f, at) })
+	}
 	v.link = link
+}
+
+// expectPoll checks that polling starts within 5 s of the loss of realtime.
+func (r *referee) expectPoll(f *file, at time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.askedAt < at-grain && f.liveAt < at && f.finalAt == 0 && r.world.current() != nil {
+		r.failLocked("polling starts within 5 s", "order %d was not asked about since realtime was lost", f.order.number)
+	}
 }
 
 func (r *referee) checkPageStatusLocked(v *pageView, s state, via string) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -109,6 +110,9 @@ func (r *referee) checkReportLocked(id string, p *report, kind string, data stat
 	if want := relay.ReportID(data.ID, kind); id != want {
 		r.failLocked("derived ids", "%s of order %d has the id %s, want %s", kind, f.order.number, id, want)
 	}
+	if data.Metadata.Order != strconv.Itoa(f.order.number) {
+		r.failLocked("metadata comes back", "%s of order %d has the metadata of order %q", kind, f.order.number, data.Metadata.Order)
+	}
 	p.kind, p.payment, p.version = kind, data.ID, data.Version
 	r.checkLocked("a report", data, 0, true)
 }
@@ -127,6 +131,9 @@ func (r *referee) checkTryLocked(p *report, m message, f *file) {
 		if other != p && other.tries > 0 && other.payment == p.payment && other.version < p.version && !other.acked && !other.gone && !other.redelivered && len(schedule()) > other.tries && len(w.plan.jumps) == 0 {
 			r.failLocked("callbacks of a payment in order", "%s of order %d comes while %s is neither acknowledged nor dead", m.Type, f.order.number, other.kind)
 		}
+	}
+	if orderly && !p.redelivered && p.tries >= len(schedule()) {
+		r.failLocked("as many tries as the schedule has", "%s of order %d comes once more", m.Type, f.order.number)
 	}
 	if late := time.Since(m.Timestamp); p.tries == 0 && orderly && w.plan.calm("the shop") && !p.redelivered && late > time.Second {
 		r.failLocked("an outcome is reported at once", "%s of order %d comes %s after the outcome", m.Type, f.order.number, late)

@@ -183,6 +183,9 @@ func (w *world) audit(ctx context.Context, reader *feedReader) {
 			}
 		}
 	}
+	w.auditTimelines(ctx, client)
+	w.auditSiblings(ctx, client)
+	w.auditMetrics(ctx, client)
 	_, body := w.call(ctx, client, http.MethodGet, "/v1/callbacks?limit=500", nil)
 	var list struct {
 		Data []struct{ ID, Type, State string }

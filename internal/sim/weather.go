@@ -86,8 +86,11 @@ func (w *world) weather(ctx context.Context) {
 			if s.from == at {
 				w.history.note("weather", "%s, for %.1fs", s.what, (s.to - s.from).Seconds())
 				w.bank.realtimeEvent(strings.TrimPrefix(s.what, realtimePoint)) //nolint:contextcheck // the stand-in has its own
-				if s.what == pagesCut {
+				switch s.what {
+				case pagesCut:
 					w.people.drop()
+				case dollrRevokes:
+					w.bank.api.RevokeTokens()
 				}
 			}
 		}
