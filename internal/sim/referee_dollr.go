@@ -18,11 +18,12 @@ type life struct {
 	held     time.Duration // nothing may come before
 	flying   map[string]int
 
-	phase  phase
-	since  int // counts changes of phase: what began before one says nothing after it
-	streak int
-	until  time.Duration
-	probes int
+	phase   phase
+	since   int // counts changes of phase: what began before one says nothing after it
+	streak  int
+	until   time.Duration
+	probes  int
+	blurred bool // a token was not to be had: that counts for whichever breaker asked for it, which cannot be seen from here
 }
 
 // phase is that of the breaker, as it should be.
@@ -79,6 +80,7 @@ func (r *referee) asked(process, what, key string) question {
 		f.askedAt = now
 	}
 	switch {
+	case l.blurred:
 	case l.phase == open && now < l.until-grain:
 		r.failLocked("the breaker holds", "relay#%s asks %s although its breaker must be open for another %s", process, short(key), l.until-now)
 	case l.phase == open:
@@ -114,17 +116,28 @@ func (r *referee) answered(q question, ctx context.Context, a *answer, honest bo
 	if a.code == http.StatusTooManyRequests && a.retryAfter() > 0 {
 		l.heldFrom, l.held = now, max(l.held, now+a.retryAfter())
 	}
+	became := q.result(ctx, a, honest, now)
+	if q.what == "token" && became == bad {
+		l.blurred = true
+	}
 	if q.what != "status" {
 		return
 	}
 	l.flying[q.key]--
+	if l.blurred {
+		if became == good {
+			l.blurred, l.phase, l.streak = false, closed, 0
+			l.since++
+		}
+		return
+	}
 	if q.since != l.since {
 		return
 	}
 	if l.phase == probing {
 		l.probes--
 	}
-	switch q.result(ctx, a, honest, now) {
+	switch became {
 	case good:
 		l.streak = 0
 		if l.phase == probing {

@@ -116,7 +116,7 @@ func (r *referee) checkPageStatusLocked(v *pageView, s state, via string) {
 	if s.Version < v.floor {
 		r.failLocked("versions never fall", "%s gets a hint with version %d after %d", c.name(), s.Version, v.floor)
 	}
-	if f := r.files[s.ID]; f != nil && s.Outcome != relay.Pending && v.messages > 1 {
+	if f := r.files[s.ID]; f != nil && s.Outcome != relay.Pending && v.messages > 1 && !c.visit.sleepy {
 		at := r.world.now()
 		time.AfterFunc(2*time.Second, func() { r.expectQuestion(f, at) })
 	}
