@@ -155,10 +155,14 @@ func (h *Hub) setLink(id string, l Link) {
 
 func (t *topic) wake() {
 	for page := range t.pages {
-		select {
-		case page.Changed <- struct{}{}:
-		default: // a wake-up is waiting already: it will take the newest state
-		}
+		page.wake()
+	}
+}
+
+func (p *Page) wake() {
+	select {
+	case p.Changed <- struct{}{}:
+	default: // a wake-up is waiting already: it will take the newest state
 	}
 }
 

@@ -22,6 +22,7 @@ func (r *Relay) OpenPage(ctx context.Context, id string) (*Page, error) {
 	r.hub.seed(p.Shown(r.now()))
 	r.hub.setLink(id, r.linkOfLocked(p))
 	r.countPagesLocked(id)
+	page.wake() // where other pages are open already nothing has changed, but this one has seen nothing yet
 	return page, nil
 }
 

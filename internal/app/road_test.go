@@ -68,6 +68,21 @@ func TestRoad_hintTruthPageAndCallback(t *testing.T) {
 	}
 }
 
+func TestRoad_secondPageSeesTheStateAtOnce(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	id, _, token := s.pay()
+	s.until(id, "live and read", func(p map[string]any) bool { return p["link"] == "live" && p["status"] == "PENDING" })
+	for n := range 2 {
+		page := s.open(token) // and it stays open
+		status, _ := page.next()
+		link, _ := page.next()
+		if status["type"] != "status" || link["type"] != "link" {
+			t.Errorf("page %d first gets %v and %v, want the present status and link", n, status, link)
+		}
+	}
+}
+
 func TestRoad_realtimeCutIsPolled(t *testing.T) {
 	t.Parallel()
 	s := start(t)
