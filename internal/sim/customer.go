@@ -54,6 +54,7 @@ func (c *customer) look(ctx context.Context, token string) (done bool) {
 	c.world.history.note(c.name(), "opens")
 	draw := c.world.dice.roll("reading", c.order.number, c.number)
 	view := &pageView{customer: c, floor: floor, opened: c.world.now()}
+	time.AfterFunc(time.Second, func() { c.world.referee.expectState(view) })
 	for {
 		_, body, err := conn.Read(ctx)
 		if err != nil {

@@ -39,6 +39,7 @@ type file struct {
 	succeededAt  int64            // the lowest version shown as a verified success; 0: none
 	contradicted int64            // likewise
 	askedAt      time.Duration    // when Dollr was asked last
+	hinted       time.Time        // the newest terminal hint
 	liveAt       time.Duration    // when a page was told so last
 	finalAt      time.Duration    // when a final outcome was shown first
 }
@@ -199,6 +200,7 @@ type state struct {
 	PreviousOutcome *string       `json:"previous_outcome"`
 	Contradicted    bool          `json:"contradicted"`
 	Link            *string       `json:"link"`
+	At              time.Time     `json:"at"`
 	Siblings        []string      `json:"siblings"`
 	Metadata        struct {
 		Order string `json:"order"`

@@ -20,6 +20,7 @@ type pageView struct {
 	at       time.Duration // of last
 	hint     bool          // last is one
 	link     string
+	closed   bool
 }
 
 // pageMessage checks a message that a page got.
@@ -116,7 +117,8 @@ func (r *referee) checkPageStatusLocked(v *pageView, s state, via string) {
 	if s.Version < v.floor {
 		r.failLocked("versions never fall", "%s gets a hint with version %d after %d", c.name(), s.Version, v.floor)
 	}
-	if f := r.files[s.ID]; f != nil && s.Outcome != relay.Pending && v.messages > 1 && !c.visit.sleepy {
+	if f := r.files[s.ID]; f != nil && s.Outcome != relay.Pending && v.messages > 1 && !c.visit.sleepy && s.At.After(f.hinted) {
+		f.hinted = s.At // shown again with another version it is no news
 		at := r.world.now()
 		time.AfterFunc(2*time.Second, func() { r.expectQuestion(f, at) })
 	}
@@ -143,11 +145,21 @@ func (r *referee) expectWithdrawal(v *pageView, message int) {
 	}
 }
 
+// expectState checks that a page hears how its payment stands as soon as it is open.
+func (r *referee) expectState(v *pageView) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v.messages < 2 && !v.closed && !v.customer.visit.sleepy {
+		r.failLocked("first the present status, then the present link", "%s got %d messages in its first second", v.customer.name(), v.messages)
+	}
+}
+
 // pageClosed checks why a page was closed.
 func (r *referee) pageClosed(v *pageView, code websocket.StatusCode) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.views, v)
+	v.closed = true
 	if code == websocket.StatusNormalClosure && !v.final {
 		r.failLocked("1000 only after a final status", "%s was closed with 1000 after %s", v.customer.name(), v.last.Outcome)
 	}
