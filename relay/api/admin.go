@@ -20,15 +20,15 @@ func (s *Server) Admin(metrics http.Handler) http.Handler {
 	return e
 }
 
-// ready reports whether this process should get traffic: its database answers and it is not stopping.
+// ready reports whether this process should get traffic: its database takes writes and it is not stopping.
 func (s *Server) ready(c echo.Context) error {
 	if s.isStopping() {
 		return refuse(http.StatusServiceUnavailable, "Stopping.")
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), 2*time.Second)
 	defer cancel()
-	if err := s.Records.Ping(ctx); err != nil {
-		return &problem{Status: http.StatusServiceUnavailable, Detail: "The database does not answer.", cause: err}
+	if err := s.Records.Probe(ctx); err != nil {
+		return &problem{Status: http.StatusServiceUnavailable, Detail: "The database takes no writes.", cause: err}
 	}
 	return c.JSON(http.StatusOK, map[string]string{"status": "ready"})
 }

@@ -37,7 +37,7 @@ type Records interface {
 	Feed(ctx context.Context, after string, limit int) ([]store.FeedEntry, error)
 	Callbacks(ctx context.Context, state callback.State, before int64, limit int) ([]store.Callback, int64, error)
 	Redeliver(ctx context.Context, id string, now time.Time) (store.Callback, error)
-	Ping(ctx context.Context) error
+	Probe(ctx context.Context) error
 }
 
 // KeyMinter mints realtime keys with the relay's own credentials.
