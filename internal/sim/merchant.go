@@ -89,12 +89,12 @@ func (m *merchant) register(ctx context.Context) bool {
 			body["expected"] = map[string]string{"amount": o.amount(), "currency": "USD"}
 		}
 	}
-	wall := m.world.wall()
+	m.world.referee.registers(o, m.world.wall())
 	code, p := m.world.call(ctx, m.http, http.MethodPost, "/v1/payments", body)
 	if code != http.StatusCreated && code != http.StatusOK {
 		return false
 	}
-	m.world.referee.registered(o, wall, p)
+	m.world.referee.registered(o, p)
 	m.world.referee.read("POST /v1/payments", p, 0)
 	return true
 }

@@ -32,8 +32,7 @@ type referee struct {
 type file struct {
 	order        *order
 	truths       map[truth]bool
-	known        bool             // the relay has acknowledged its registration
-	wall         time.Time        // the relay's clock then, or when it was registered last
+	wall         time.Time        // the relay's clock when it was first asked to take the payment on
 	shown        int64            // the highest version that anybody was shown
 	states       map[int64]string // what each version was said to be
 	succeededAt  int64            // the lowest version shown as a verified success; 0: none
@@ -222,17 +221,20 @@ func (r *referee) floor(id string) int64 {
 	return r.files[id].shown
 }
 
-// registered notes that the relay has acknowledged a registration.
-func (r *referee) registered(o *order, wall time.Time, body []byte) {
+// registers notes that the relay is asked to take a payment on: its watch does not begin before that.
+func (r *referee) registers(o *order, wall time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := r.files[o.id()]
+	if f := r.files[o.id()]; f.wall.IsZero() {
+		f.wall = wall
+	}
+}
+
+// registered checks how the relay acknowledges a registration.
+func (r *referee) registered(o *order, body []byte) {
 	var s state
 	if json.Unmarshal(body, &s) != nil || s.ID != o.id() {
-		r.failLocked("derived ids", "order %d has the id %q, want %q", o.number, s.ID, o.id())
-	}
-	if !f.known {
-		f.known, f.wall = true, wall
+		r.fail("derived ids", "order %d has the id %q, want %q", o.number, s.ID, o.id())
 	}
 }
 

@@ -123,9 +123,11 @@ func (r *referee) answered(q question, ctx context.Context, a *answer, honest bo
 	if q.what != "status" {
 		return
 	}
-	l.flying[q.key]--
+	if l.flying[q.key]--; l.flying[q.key] == 0 {
+		delete(l.flying, q.key)
+	}
 	if l.blurred {
-		if became == good {
+		if became == good && len(l.flying) == 0 { // nothing is left that could still count as something unknown
 			l.blurred, l.phase, l.streak = false, closed, 0
 			l.since++
 		}

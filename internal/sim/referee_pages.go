@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/coder/websocket"
@@ -77,7 +78,8 @@ func (r *referee) checkLinkLocked(v *pageView, now *string) {
 		r.files[v.customer.merchant.id].liveAt = r.world.now()
 	}
 	orderly := len(p.crashes) == 0 && len(p.jumps) == 0 && p.calm("dollr", diskFull, realtimePoint)
-	if orderly && v.link == "live" && link != "live" && link != "" {
+	told := !slices.ContainsFunc(v.customer.order.steps, func(s step) bool { return s.silent }) // what an audit finds first makes the channel join again
+	if orderly && told && v.link == "live" && link != "live" && link != "" {
 		r.failLocked("live while nothing is wrong", "%s hears of link %s after live", v.customer.name(), link)
 	}
 	if orderly && link == "degraded" {
