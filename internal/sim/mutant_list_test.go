@@ -16,7 +16,10 @@ func mutants() []mutant {
 			"published before the commit", "relay/relay.go", "	p, effects, err := r.store.Apply(",
 			"	if w, ok := r.asked(id); ok {\n		_, early := Decide(w, seen, now)\n		for _, e := range early {\n			if s, is := e.(Publish); is {\n				r.hub.publish(s.Status)\n			}\n		}\n	}\n	p, effects, err := r.store.Apply(",
 		},
-		{"a hint causes no question", "relay/hear.go", "r.asker.AskAgain(Question{Payment: p, Via: ViaVerify, Urgency: UrgentVerify})", ""},
+		{
+			"a hint causes no question", "relay/hear.go", "	w.newsAt, w.heardAt = now, now\n",
+			"	if _, shown := Decide(w.p, Hint{Status: change.Status, At: now}, now); len(shown) > 1 {\n		r.hub.publish(shown[0].(Publish).Status)\n		return\n	}\n",
+		},
 		{"a hint is truth", "relay/hear.go", "return Decide(p, h.hint, h.hint.At)", "return Decide(p, Truth{Via: ViaRealtime, Status: normalHint(h.hint.Status)}, h.hint.At)"},
 		{"leases are ignored", outbox, "next_at <= $3 AND lease_until <= $3 AND `+oldest+`", "next_at <= $3 AND `+oldest+`"},
 		{"leases are not renewed", "relay/callback/health.go", "if len(e.flying) == 0 {", "if len(e.flying) >= 0 {"},

@@ -58,7 +58,6 @@ type process struct {
 	seen  int    // of what the armed crash counts
 	dead  bool   // nothing that it does counts any more
 	copy  string // where its files were copied to when it died
-	draws int
 }
 
 // launch starts the relay on the database at path, trying again while the disk does not let it.
@@ -166,16 +165,22 @@ var (
 	errDiskFull = errors.New("the disk is full")
 )
 
-// commit is called before every commit to the process' database.
+// commit is called before every commit to the process' database. It takes a moment of virtual time, as a disk does: what is done
+// too early is seen too early, in every replay.
 func (p *process) commit() error {
+	draw := p.world.dice.roll("disk", p.number, time.Now().UnixNano())
+	took := between(draw, 50*time.Microsecond, 5*time.Millisecond)
+	if chance(draw, 0.01) {
+		took *= 100
+	}
+	time.Sleep(took)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dead {
 		return errDead
 	}
 	if s, full := p.world.plan.on(p.world.now(), func(s spell) bool { return s.what == diskFull }); full {
-		p.draws++
-		if chance(p.world.dice.roll("disk", p.number, p.draws), s.share) {
+		if chance(draw, s.share) {
 			p.world.history.note("disk", "full: a commit of relay#%d is refused", p.number)
 			return errDiskFull
 		}

@@ -225,7 +225,7 @@ func (r *referee) floor(id string) int64 {
 func (r *referee) registers(o *order, wall time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f := r.files[o.id()]; f.wall.IsZero() {
+	if f := r.files[o.id()]; f.wall.IsZero() || wall.Before(f.wall) { // a clock that was set back began again
 		f.wall = wall
 	}
 }
