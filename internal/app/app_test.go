@@ -278,3 +278,17 @@ func (s *system) metric(name string) string {
 	}
 	return ""
 }
+
+// untilMetric waits until a sample has a value.
+func (s *system) untilMetric(name, want string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		got := s.metric(name)
+		if got == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s = %q, want %s", name, got, want)
+		}
+	}
+}
