@@ -18,7 +18,7 @@ import (
 )
 
 // share is how many seeds a worker plays before the next one takes over.
-const share = 25
+const share = 50
 
 // crew plays seeds in worker processes of a test binary. Each has one thread of Go code at a time and is not preempted, so
 // that goroutines take turns as in the last run of the seed, and one that dies takes nothing with it but its own seed.
@@ -79,7 +79,7 @@ func (c crew) work(ctx context.Context, seeds []uint64, seen func(sim.Result)) (
 		texts[i] = strconv.FormatUint(seed, 10)
 	}
 	worker := exec.CommandContext(ctx, c.binary, "-test.run=^TestWorker$", "-test.timeout=0")
-	worker.Env = append(os.Environ(), envWorker+"="+strings.Join(texts, ","), envResults+"="+results, "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
+	worker.Env = append(os.Environ(), envWorker+"="+strings.Join(texts, ","), envResults+"="+results, "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOGC=400")
 	output, err := worker.CombinedOutput()
 	if ctx.Err() != nil {
 		return nil

@@ -116,7 +116,7 @@ func newPlan(seed uint64) *plan {
 	if chance(r, 0.15) {
 		p.lasts *= 2 // payments get old enough to be polled seldom
 	}
-	p.keyLife = pick(r, 300*time.Second, 300*time.Second, 40*time.Second, 90*time.Second)
+	p.keyLife = pick(r, 300*time.Second, 90*time.Second, 40*time.Second, 40*time.Second)
 	p.shops = 1 + r.IntN(2)
 	families := map[string]bool{}
 	for _, family := range []string{"dollr", "realtime", "shop", "disk", "crash", "jump", "page"} {

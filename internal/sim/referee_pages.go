@@ -78,7 +78,10 @@ func (r *referee) checkLinkLocked(v *pageView, now *string) {
 		r.files[v.customer.merchant.id].liveAt = r.world.now()
 	}
 	orderly := len(p.crashes) == 0 && len(p.jumps) == 0 && p.calm("dollr", diskFull, realtimePoint)
-	told := !slices.ContainsFunc(v.customer.order.steps, func(s step) bool { return s.silent }) // what an audit finds first makes the channel join again
+	told := !slices.ContainsFunc(v.customer.order.steps, func(s step) bool { // what an audit finds first makes the channel join again
+		since := r.world.now() - s.at
+		return s.silent && since > 0 && since < 3*auditEvery/2
+	})
 	if orderly && told && v.link == "live" && link != "live" && link != "" {
 		r.failLocked("live while nothing is wrong", "%s hears of link %s after live", v.customer.name(), link)
 	}
