@@ -1,4 +1,6 @@
 // Starts Chromium for the tests and keeps screenshots where SCREENSHOTS says (default: screenshots/ beside this file).
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
@@ -11,6 +13,7 @@ export const phone = { width: 390, height: 844 };
 export function launch() {
   return chromium.launch({
     executablePath: "/usr/bin/chromium",
+    ignoreDefaultArgs: ["--disable-back-forward-cache"],
     args: [
       "--headless",
       "--no-sandbox",
@@ -45,4 +48,14 @@ export async function open(browser, options = {}) {
 export async function picture(page, name, options = {}) {
   await mkdir(folder, { recursive: true });
   await page.screenshot({ path: `${folder}/${name}.png`, ...options });
+}
+
+const axe = readFileSync(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");
+
+/** Has axe-core look at the page, and throws what it finds. */
+export async function accessible(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run());
+  const found = violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html + " " + n.failureSummary).join("; ")}`);
+  assert.deepEqual(found, [], "accessibility");
 }
