@@ -55,6 +55,10 @@ const axe = readFileSync(fileURLToPath(import.meta.resolve("axe-core/axe.min.js"
 /** Has axe-core look at the page, and throws what it finds. */
 export async function accessible(page) {
   await page.evaluate(axe);
+  // What is still fading in has less contrast than it will have.
+  await page.evaluate(() =>
+    Promise.all(document.getAnimations().map((a) => isFinite(a.effect.getComputedTiming().endTime) && a.finished)),
+  );
   const { violations } = await page.evaluate(() => window.axe.run());
   const found = violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html + " " + n.failureSummary).join("; ")}`);
   assert.deepEqual(found, [], "accessibility");

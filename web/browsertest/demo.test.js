@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
-import { launch, open, phone, picture } from "./browser.js";
+import { accessible, launch, open, phone, picture } from "./browser.js";
 
 const binary = process.env.DOLLR_RELAY_BIN;
 let browser, demo, address;
@@ -53,6 +53,7 @@ const received = (page) => page.locator("#callbacks .type").allTextContents();
 const timeline = (page) => page.locator("#timeline .via").allTextContents();
 
 async function done(page) {
+  await accessible(page);
   assert.deepEqual(page.problems, [], "the page reported errors");
   await page.context().close();
 }

@@ -1,7 +1,7 @@
 // What <dollr-status> says and how it looks, in a page with the strictest policy.
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { launch, open, phone, picture } from "./browser.js";
+import { accessible, launch, open, phone, picture } from "./browser.js";
 import { FakeRelay, hint, status } from "./fakerelay.js";
 
 let browser, relay, page;
@@ -116,18 +116,18 @@ test("languages come from the element, the page or the browser, and Arabic runs 
 test("pictures of every state, language and scheme", async () => {
   for (const [scheme, lang] of [["light", "en"], ["dark", "en"], ["light", "ar"]]) {
     page = await open(browser, { viewport: phone, colorScheme: scheme, reducedMotion: "reduce" });
-    relay.body = "";
+    relay.body = "<main><h1>Every state</h1></main>";
     await page.goto(relay.url);
     await page.evaluate(
       ([scheme, lang]) => {
         const sheet = new CSSStyleSheet();
-        sheet.replaceSync(":root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}dollr-status{margin:12px 4px}");
+        sheet.replaceSync(":root{color-scheme:light dark;background:light-dark(#fff,#111);font:16px/1.5 system-ui,sans-serif}dollr-status{margin:12px 4px}");
         document.adoptedStyleSheets = [sheet];
         document.documentElement.lang = lang;
         document.documentElement.dir = lang == "ar" ? "rtl" : "ltr";
         for (let i = 0; i < 8; i++) {
           const e = document.createElement("dollr-status");
-          document.body.append(e);
+          document.querySelector("main").append(e);
         }
       },
       [scheme, lang],
@@ -146,6 +146,7 @@ test("pictures of every state, language and scheme", async () => {
     await elements.nth(7).evaluate((e) => e.setAttribute("token", "one"));
     await elements.nth(7).and(page.locator("[link=degraded]")).waitFor();
     await picture(page, `element-${scheme}-${lang}`, { fullPage: true });
+    await accessible(page);
     if (lang != "ar") await page.context().close();
     assert.deepEqual(page.problems, []);
   }
