@@ -86,6 +86,9 @@ func TestServe_badConfiguration(t *testing.T) {
 		{"file empty", map[string]string{"RELAY_PAGE_SECRETS": "", "RELAY_PAGE_SECRETS_FILE": "/dev/null"}, nil, []string{"RELAY_PAGE_SECRETS_FILE: the file is empty"}},
 		{"file of what is no secret", map[string]string{"RELAY_LISTEN_FILE": "/dev/null"}, nil, []string{"RELAY_LISTEN_FILE: only secrets can come from a file; set RELAY_LISTEN"}},
 		{"bad flag over a good variable", map[string]string{"RELAY_WATCH_FOR": "1h"}, []string{"--watch-for=1ms"}, []string{"RELAY_WATCH_FOR: 1ms is too short, at least 1s"}},
+		{"traces by gRPC", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "RELAY_MAX_PAGES": "0"}, nil, []string{
+			`RELAY_MAX_PAGES: "0" is no whole number above 0`, `OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" is not spoken here; want http/protobuf, usually on port 4318`,
+		}},
 		{"several at once", map[string]string{"DOLLR_CLIENT_ID": "", "RELAY_API_KEYS": "abc", "RELAY_LOG": "all"}, nil, []string{
 			"DOLLR_CLIENT_ID: is required", "RELAY_API_KEYS: number 1 has 3 characters, at least 32 are needed; make one with: openssl rand -hex 32", `RELAY_LOG: "all" is none of debug, info, warn, error`,
 		}},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/dollr-relay/dollr-relay/internal/app"
+	"github.com/dollr-relay/dollr-relay/internal/tracing"
 	"github.com/dollr-relay/dollr-relay/relay/store"
 )
 
@@ -20,16 +22,32 @@ type serveCommand struct {
 // Run implements the command.
 func (s *serveCommand) Run(ctx context.Context, c *console) error {
 	config, level, err := newChecker(s.settings, os.Getenv).config(version().text)
-	if err != nil {
+	log := c.logger(level)
+	traces, badTraces := tracing.New(ctx, tracing.Options{Getenv: os.Getenv, Version: version().text, Logger: log})
+	if err := allProblems(err, badTraces); err != nil {
 		return err
 	}
-	log := c.logger(level)
 	warnPlainCallbacks(ctx, config.CallbackURLs, log)
-	relay, err := app.New(ctx, config, app.Options{Logger: log})
+	if traces != nil {
+		defer func() { _ = traces.Shutdown(ctx) }() // what the collector did not take has been said
+	}
+	relay, err := app.New(ctx, config, app.Options{Logger: log, Tracing: traces})
 	if err != nil {
 		return err
 	}
 	return relay.Run(ctx)
+}
+
+// allProblems adds what is wrong with the variables of OpenTelemetry to what is wrong with our own.
+func allProblems(config, traces error) error {
+	if traces == nil {
+		return config
+	}
+	var wrong *usageError
+	if !errors.As(config, &wrong) {
+		wrong = &usageError{}
+	}
+	return &usageError{append(wrong.problems, strings.Split(traces.Error(), "\n")...)}
 }
 
 // warnPlainCallbacks reminds of callbacks that leave this machine unencrypted. It is the operator's

@@ -61,5 +61,7 @@ RELAY_CALLBACK_SECRETS where RELAY_CALLBACK_URLS is set. The smallest useful sta
   export RELAY_CALLBACK_SECRETS=whsec_$(openssl rand -base64 32)
   dollr-relay serve
 
+OpenTelemetry traces are off unless OTEL_EXPORTER_OTLP_ENDPOINT is set (http/protobuf; the usual OTEL_* variables).
+
 GET /docs on the relay describes the API. SIGTERM stops it gracefully within the shutdown grace.`
 }

@@ -28,7 +28,11 @@ func newAsker(client *dollr.Client, a *App) *asker {
 		}
 		return a.relay.Observe(ctx, q.ID, observation(q, s, err))
 	}
-	return &asker{held: client.Held, Asker: fallback.NewAsker(client, settle, fallback.AskerOptions{
+	var source fallback.StatusSource = client
+	if a.opts.Tracing != nil {
+		source = tracedSource{client, a.opts.Tracing}
+	}
+	return &asker{held: client.Held, Asker: fallback.NewAsker(source, settle, fallback.AskerOptions{
 		OnChange: func(_, to fallback.State) {
 			a.metrics.breaker("status", to)
 			a.relay.SetDollrDown(to != fallback.Closed)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dollr-relay/dollr-relay/fallback"
 	"github.com/dollr-relay/dollr-relay/internal/dollr"
+	"github.com/dollr-relay/dollr-relay/internal/tracing"
 	"github.com/dollr-relay/dollr-relay/realtime"
 	"github.com/dollr-relay/dollr-relay/relay"
 	"github.com/dollr-relay/dollr-relay/relay/api"
@@ -35,6 +36,8 @@ type Options struct {
 	CallbackTransport http.RoundTripper
 	// Mounts are further handlers of the public listener by path prefix, such as the demo shop's.
 	Mounts map[string]http.Handler
+	// Tracing makes traces; nil makes none. Its owner shuts it down after Run.
+	Tracing *tracing.Tracing
 	// Now is the wall clock. Defaults to time.Now.
 	Now func() time.Time
 	// Random, uniform in [0, 1), spreads retries and polls. Defaults to math/rand/v2.
@@ -128,6 +131,7 @@ func (a *App) hear(e realtime.Event) {
 	case realtime.Lost:
 		a.relay.Hear(e.ID, relay.Heard{})
 	case realtime.Change:
+		defer a.hintTrace(e)()
 		a.relay.Hear(e.ID, relay.Heard{Change: &relay.Change{Status: e.Status, At: e.At}})
 	}
 }

@@ -52,6 +52,12 @@ type received struct {
 
 func start(tb testing.TB, edit ...func(*app.Config)) *system {
 	tb.Helper()
+	return startWith(tb, app.Options{}, func(*http.Request) {}, edit...)
+}
+
+// startWith also has options, and asked hears of each request to Dollr and Supabase.
+func startWith(tb testing.TB, options app.Options, asked func(*http.Request), edit ...func(*app.Config)) *system {
+	tb.Helper()
 	s := &system{t: tb, client: http.DefaultClient, patience: patience, received: make(chan received, 10_000)}
 	backend := httptest.NewServer(http.HandlerFunc(s.receive))
 	tb.Cleanup(backend.Close)
@@ -60,7 +66,11 @@ func start(tb testing.TB, edit ...func(*app.Config)) *system {
 	standCtx, stopStand := context.WithCancel(context.Background())
 	standDone := make(chan error, 1)
 	go func() { standDone <- stand.Run(standCtx) }()
-	standServer := httptest.NewServer(stand.Handler())
+	standHandler := stand.Handler()
+	standServer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked(r)
+		standHandler.ServeHTTP(w, r)
+	}))
 	s.sandbox = standServer.URL
 	tb.Cleanup(func() {
 		stopStand()
@@ -74,8 +84,8 @@ func start(tb testing.TB, edit ...func(*app.Config)) *system {
 	for _, change := range edit {
 		change(&config)
 	}
-	log := slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	relay, err := app.New(tb.Context(), config, app.Options{Logger: log})
+	options.Logger = slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	relay, err := app.New(tb.Context(), config, options)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -58,7 +58,11 @@ func (a *App) runParts(ctx, outer context.Context) error {
 	if a.feed != nil {
 		group.Go(func() error { return named("realtime", a.feed.Run(work)) })
 	}
-	public := a.httpServer(a.api.Handler())
+	handler := a.api.Handler()
+	if a.opts.Tracing != nil {
+		handler = a.opts.Tracing.Accept(handler)
+	}
+	public := a.httpServer(handler)
 	group.Go(func() error { return serve(public, a.public) })
 	a.log.InfoContext(ctx, "relay is up", slog.String("listen", a.public.Addr().String()), slog.String("admin", a.admin.Addr().String()))
 

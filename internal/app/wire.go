@@ -37,10 +37,14 @@ func (a *App) wire(ctx context.Context) error {
 
 // wireDollr makes what asks Dollr: the client, the asker, the poller and the minter of realtime keys.
 func (a *App) wireDollr() (*keyMinter, error) {
-	client, err := dollr.New(dollr.Options{
+	options := dollr.Options{
 		BaseURL: a.config.DollrBaseURL, ClientID: a.config.DollrClientID, ClientSecret: a.config.DollrClientSecret,
 		Rate: a.config.DollrRate, HTTPClient: a.opts.HTTPClient, Logger: a.log, Now: a.opts.Now, Observe: a.metrics.dollrRequest,
-	})
+	}
+	if a.opts.Tracing != nil {
+		options.Header = a.opts.Tracing.Inject
+	}
+	client, err := dollr.New(options)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +58,7 @@ func (a *App) wireSender() (err error) {
 	a.sender, err = callback.New(a.store, callback.Options{
 		URLs: a.config.CallbackURLs, Secrets: a.config.CallbackSecrets, Schedule: a.config.CallbackSchedule,
 		Drain: a.config.ShutdownGrace * 3 / 4, Version: a.config.Version, Transport: a.opts.CallbackTransport,
-		Logger: a.log, Now: a.opts.Now, Rand: a.opts.Random, OnResult: a.metrics.callbackAttempt, OnBreaker: a.metrics.callbackBreaker,
+		Logger: a.log, Now: a.opts.Now, Rand: a.opts.Random, OnResult: a.metrics.callbackAttempt, OnBreaker: a.metrics.callbackBreaker, OnAttempt: a.attemptTrace(),
 	})
 	return err
 }
@@ -67,9 +71,16 @@ func (a *App) wireRelay(keys *keyMinter) (err error) {
 			cadence: fallback.Cadence{PollMin: a.config.PollMin, PollMax: a.config.PollMax, AuditEvery: a.config.AuditEvery},
 		},
 	}
+	if a.opts.Tracing != nil {
+		parts.Store = tracedStore{a.store, a.opts.Tracing}
+	}
 	if a.config.SupabaseURL != "" {
+		var minter realtime.Keys = keys
+		if a.opts.Tracing != nil {
+			minter = tracedKeys{keys, a.opts.Tracing}
+		}
 		if a.feed, err = realtime.New(realtime.Options{
-			URL: a.config.SupabaseURL, AnonKey: a.config.SupabaseAnonKey, Keys: keys, Notify: a.hear, HTTPClient: a.opts.HTTPClient,
+			URL: a.config.SupabaseURL, AnonKey: a.config.SupabaseAnonKey, Keys: minter, Notify: a.hear, HTTPClient: a.opts.HTTPClient,
 			Logger: a.log, Now: a.opts.Now, Random: a.opts.Random, Hooks: a.metrics.realtimeHooks(),
 		}); err != nil {
 			return err
@@ -100,6 +111,9 @@ func (a *App) wireAPI(keys *keyMinter) error {
 	}
 	if a.feed != nil {
 		options.Keys = keys
+	}
+	if a.opts.Tracing != nil {
+		options.Payments = tracedPayments{a.relay, a.opts.Tracing, a.opts.Now}
 	}
 	a.api, err = api.New(options)
 	return err

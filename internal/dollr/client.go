@@ -41,6 +41,8 @@ type Options struct {
 	Now func() time.Time
 	// Observe, if set, is told about every request after it ended. It must not block.
 	Observe func(Observation)
+	// Header, if set, adds headers to each request, such as traceparent of the context's span.
+	Header func(ctx context.Context, header http.Header)
 }
 
 // Observation is one finished request to Dollr, for metrics.

@@ -136,6 +136,9 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if c.opts.Header != nil {
+		c.opts.Header(ctx, req.Header)
+	}
 	if !r.bearer.IsZero() {
 		req.Header.Set("Authorization", "Bearer "+r.bearer.Reveal())
 	}

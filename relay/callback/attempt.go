@@ -49,12 +49,15 @@ func newClient(transport http.RoundTripper, connections int) *http.Client {
 }
 
 // attempt sends a callback once and reports what came back. It never fails: no answer is an [Answer] too.
-func (e *endpoint) attempt(ctx context.Context, d Delivery) Answer {
+func (e *endpoint) attempt(ctx context.Context, d Delivery) (a Answer) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	a := Answer{At: e.opts.Now()}
+	header := http.Header{}
+	ended := e.opts.OnAttempt(ctx, d, header)
+	defer func() { ended(a) }()
+	a.At = e.opts.Now()
 	start := time.Now()
-	resp, err := e.post(ctx, d, a.At)
+	resp, err := e.post(ctx, d, a.At, header)
 	if err != nil {
 		a.Failure, a.Err = classify(ctx, err)
 		a.Duration = time.Since(start)
@@ -74,11 +77,12 @@ func (e *endpoint) attempt(ctx context.Context, d Delivery) Answer {
 }
 
 // post sends the request. It goes to the endpoint's URL from the configuration, never to one read from the store.
-func (e *endpoint) post(ctx context.Context, d Delivery, at time.Time) (*http.Response, error) {
+func (e *endpoint) post(ctx context.Context, d Delivery, at time.Time, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(d.Body))
 	if err != nil {
 		return nil, err
 	}
+	req.Header = header
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "dollr-relay/"+e.opts.Version)
 	req.Header.Set(HeaderID, d.ID)

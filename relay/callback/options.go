@@ -2,6 +2,7 @@ package callback
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,6 +38,9 @@ type Options struct {
 	Rand func() float64
 	// OnResult, if set, hears of each attempt's result once it is stored, for metrics. Called from many goroutines.
 	OnResult func(Delivery, Result)
+	// OnAttempt, if set, hears of each attempt before it leaves, may add headers to it, and returns a function that hears
+	// what came of it, for traces. Called from many goroutines.
+	OnAttempt func(ctx context.Context, d Delivery, header http.Header) func(Answer)
 	// OnBreaker, if set, hears of every change of an endpoint's breaker: "closed", "half-open", "open", for metrics.
 	OnBreaker func(url, state string)
 }
@@ -58,6 +62,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OnResult == nil {
 		o.OnResult = func(Delivery, Result) {}
+	}
+	if o.OnAttempt == nil {
+		o.OnAttempt = func(context.Context, Delivery, http.Header) func(Answer) { return func(Answer) {} }
 	}
 	if o.OnBreaker == nil {
 		o.OnBreaker = func(string, string) {}
