@@ -24,6 +24,7 @@ type Question struct {
 	Via     string        // why it is asked: poll, audit, verify, reconcile, …; goes through untouched
 	Urgency dollr.Urgency
 	KnownAt time.Time // how old what is known already is, for metrics; goes through untouched
+	SentAt  time.Time // when it went to Dollr, so that its answer is no older; zero until then and if it never did
 }
 
 // Answer is what came of a question.
@@ -39,6 +40,8 @@ type Answer[R any] struct {
 
 // AskerOptions tune an [Asker]. The zero value is ready for production.
 type AskerOptions struct {
+	// Now tells the time, for [Question].SentAt. Default [time.Now].
+	Now func() time.Time
 	// OnChange hears every change of the breaker in order, outside of all locks. It must not block.
 	OnChange func(from, to State)
 	// OnRefused hears of questions of AskAgain that the breaker refused and nobody waits for, so that they can be
@@ -81,6 +84,9 @@ type flight[R any] struct {
 // NewAsker returns an Asker that does nothing until Run. settle gets a context that does not end with Run's; it
 // bounds its own time.
 func NewAsker[R any](source StatusSource, settle func(ctx context.Context, q Question, s dollr.Status, err error) (R, error), opts AskerOptions) *Asker[R] {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
 	return &Asker[R]{
 		source: source, settle: settle, opts: opts, breaker: NewBreaker(opts.OnChange),
 		wake: make(chan struct{}, 1), flights: map[string]*flight[R]{},
@@ -212,10 +218,11 @@ func (a *Asker[R]) stop() []*flight[R] {
 
 // ask sends one question and settles what came of it.
 func (a *Asker[R]) ask(ctx context.Context, f *flight[R]) {
-	status, err := a.guarded(ctx, f)
+	status, sent, err := a.guarded(ctx, f)
 	a.mu.Lock()
 	q := f.question
 	a.mu.Unlock()
+	q.SentAt = sent
 
 	var answer Answer[R]
 	switch {
@@ -233,22 +240,24 @@ func (a *Asker[R]) ask(ctx context.Context, f *flight[R]) {
 	a.finish(f, answer)
 }
 
-// guarded asks the source through the breaker.
-func (a *Asker[R]) guarded(ctx context.Context, f *flight[R]) (dollr.Status, error) {
+// guarded asks the source through the breaker, and tells when the question was sent.
+func (a *Asker[R]) guarded(ctx context.Context, f *flight[R]) (status dollr.Status, sent time.Time, ended error) {
 	pass, err := a.breaker.Admit()
 	if err != nil {
-		return dollr.Status{}, err
+		return dollr.Status{}, sent, err
 	}
-	f.ticket.OnTurn(pass.Begin)
-	ended := errPanicked
+	f.ticket.OnTurn(func() error {
+		sent = a.opts.Now()
+		return pass.Begin()
+	})
+	ended = errPanicked
 	defer func() { pass.End(ended) }()
-	var status dollr.Status
 	status, ended = a.source.Status(ctx, f.question.Subject, f.ticket)
 	if !pass.Begun() && !errors.Is(ended, ErrOpen) {
 		// Sent without asking the ticket, or not sent at all: the former counts, and errors of the latter are neutral.
 		_ = pass.Begin()
 	}
-	return status, ended
+	return status, sent, ended
 }
 
 // finish releases the askers, and asks once more if a hint wants it.

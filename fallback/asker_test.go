@@ -313,6 +313,32 @@ func TestAsker_countsSourcesThatDoNotAskTheTicket(t *testing.T) {
 	})
 }
 
+func TestAsker_tellsWhenAQuestionWasSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, client := start(t)
+		var sent []time.Duration
+		begun := time.Now()
+		a := fallback.NewAsker(client, func(_ context.Context, q fallback.Question, _ dollr.Status, _ error) (string, error) {
+			sent = append(sent, q.SentAt.Sub(begun).Round(100*time.Millisecond))
+			return "", nil
+		}, fallback.AskerOptions{})
+		var running, all sync.WaitGroup
+		ctx, stop := context.WithCancel(t.Context())
+		running.Go(func() { _ = a.Run(ctx) })
+		for n := range byte(40) { // 20 less one for the token leave at once, the others ten a second
+			all.Go(func() { a.Ask(t.Context(), question(n, "poll", dollr.UrgentOld)) })
+			synctest.Wait()
+		}
+		all.Wait()
+		stop()
+		running.Wait()
+		if len(sent) != 40 || sent[0] != 0 || sent[39] < 1500*time.Millisecond {
+			t.Errorf("sent after %v, want the first at once and the last after its wait for the budget", sent)
+		}
+	})
+}
+
 func TestAsker_theEndOfRunEndsEverythingAndSettlesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

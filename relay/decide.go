@@ -76,7 +76,7 @@ func decideSilence(p Payment, s Silence, now time.Time) (Payment, []Effect) {
 	if p.PutOffSince.IsZero() {
 		d.PutOffSince = now
 	}
-	if s.Reason == "not_found" || now.Sub(d.PutOffSince) >= putOffLimit {
+	if s.Reason == "not_found" && d.watchEndedBefore(s.AskedAt) || now.Sub(d.PutOffSince) >= putOffLimit {
 		d.expire()
 	}
 	return d.Payment, d.effects
@@ -118,7 +118,7 @@ type decision struct {
 // onProgress handles every word that is not terminal, known or not.
 func (d *decision) onProgress(t Truth, news bool) {
 	switch {
-	case d.Outcome == Pending && !d.now.Before(d.WatchUntil):
+	case d.Outcome == Pending && d.watchEndedBefore(t.AskedAt):
 		d.Status = t.Status
 		d.expire()
 	case d.Outcome == Pending && d.Status != t.Status:
@@ -164,6 +164,15 @@ func (d *decision) settle(t Truth, verdict Outcome) {
 	d.ReopenedUntil = time.Time{}
 	d.commit("%s", d.sentence())
 	d.report(string(verdict))
+}
+
+// watchEndedBefore reports whether a question was sent after the watch had ended. An answer to an earlier one may be older
+// than a payment made in the last moment.
+func (d *decision) watchEndedBefore(asked time.Time) bool {
+	if asked.IsZero() {
+		asked = d.now
+	}
+	return !asked.Before(d.WatchUntil)
 }
 
 // expire ends the watch. It is the one outcome that is not Dollr's word, hence not verified.

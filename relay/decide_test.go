@@ -198,6 +198,27 @@ func TestDecide_expiryWaitsForAnAnswer(t *testing.T) {
 	}
 }
 
+func TestDecide_anAnswerFromBeforeTheEndExpiresNothing(t *testing.T) {
+	t.Parallel()
+	end := opened(t).WatchUntil
+	for _, answer := range []func(asked time.Time) relay.Observation{
+		func(asked time.Time) relay.Observation {
+			return relay.Truth{Via: relay.ViaPoll, Status: "PENDING", AskedAt: asked}
+		},
+		func(asked time.Time) relay.Observation {
+			return relay.Silence{Via: relay.ViaPoll, Reason: "not_found", AskedAt: asked}
+		},
+	} {
+		early, effects := relay.Decide(opened(t), answer(end.Add(-time.Millisecond)), end.Add(100*time.Hour))
+		if early.Final() || len(reports(effects)) != 0 {
+			t.Errorf("%+v: %s, reports %v; want it pending: it may have been paid since", answer(end), early.Outcome, reports(effects))
+		}
+		if last, _ := relay.Decide(early, answer(end), end.Add(100*time.Hour)); last.Outcome != relay.Expired {
+			t.Errorf("%+v: %s, want expired", answer(end), last.Outcome)
+		}
+	}
+}
+
 func TestDecide_hints(t *testing.T) {
 	t.Parallel()
 	hint := func(status string) relay.Hint { return relay.Hint{Status: status, At: noon.Add(2 * time.Minute)} }

@@ -13,12 +13,15 @@ type Truth struct {
 	Via     Via
 	Status  string // Dollr's word as written
 	Amounts Amounts
+	AskedAt time.Time // when the question was sent; zero: just now
 }
 
 // Silence is a question to Dollr that brought no truth.
 type Silence struct {
 	Via    Via
 	Reason string // not_found, refused, rate_limited, unreachable or unreadable
+
+	AskedAt time.Time // when the question was sent; zero: just now
 }
 
 // Hint is what realtime said. It is shown to pages as unverified, and makes the relay ask.

@@ -33,6 +33,7 @@ func newAsker(client *dollr.Client, a *App) *asker {
 		source = tracedSource{client, a.opts.Tracing}
 	}
 	return &asker{held: client.Held, Asker: fallback.NewAsker(source, settle, fallback.AskerOptions{
+		Now: a.opts.Now,
 		OnChange: func(_, to fallback.State) {
 			a.metrics.breaker("status", to)
 			a.relay.SetDollrDown(to != fallback.Closed)
@@ -44,9 +45,9 @@ func newAsker(client *dollr.Client, a *App) *asker {
 func observation(q fallback.Question, s dollr.Status, err error) relay.Observation {
 	via := relay.Via(q.Via)
 	if err != nil {
-		return relay.Silence{Via: via, Reason: reason(err)}
+		return relay.Silence{Via: via, Reason: reason(err), AskedAt: q.SentAt}
 	}
-	return relay.Truth{Via: via, Status: s.Word, Amounts: relay.Amounts{
+	return relay.Truth{Via: via, Status: s.Word, AskedAt: q.SentAt, Amounts: relay.Amounts{
 		PayerAmount: s.Amounts["payer_amount"], PayerCurrency: s.Amounts["payer_currency"],
 		PayeeAmount: s.Amounts["payee_amount"], PayeeCurrency: s.Amounts["payee_currency"],
 		TotalAmount: s.Amounts["total_amount"], Currency: s.Amounts["currency"],
