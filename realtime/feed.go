@@ -40,10 +40,10 @@ type Options struct {
 // Hooks receive measurements. Each may be nil, must not block, and gets words of small fixed sets only.
 type Hooks struct {
 	Join      func()                    // a phx_join was sent
-	Rejoin    func(reason string)       // a channel failed and will be joined again
+	Rejoin    func(reason string)       // a channel failed and will be joined again, by [Reasons] or what Rejoin was given
 	Closed    func(reason string)       // a socket ended, or could not be opened: http_401, close_1012, heartbeat, …
 	Heartbeat func(round time.Duration) // round trip of a heartbeat
-	Ignored   func(what string)         // a frame that does not count: malformed, binary, unknown_event, unknown_topic, stale_join, foreign_change
+	Ignored   func(what string)         // a frame that does not count, by [Ignorable]
 }
 
 // Stats are the present numbers, for gauges.

@@ -33,7 +33,7 @@ func FuzzFrames(f *testing.F) {
 		var event any
 		switch body := came.body.(type) {
 		case reply:
-			event = evReply{1, came.frame.Ref, body}
+			event = evReply{1, came.frame.JoinRef, came.frame.Ref, body}
 		case system:
 			event = evSystem{1, came.frame.JoinRef, body}
 		case change:
@@ -67,7 +67,7 @@ func liveChannel() (channel, time.Time) {
 		evTick{},
 		evKey{secret.New("key"), 5 * time.Minute},
 		evPlace{socket: 1, ref: "6", timeout: 15 * time.Second},
-		evReply{1, "6", reply{ok: true, echoes: []bindingReply{{c.target.binding(), &id}}}},
+		evReply{1, "6", "6", reply{ok: true, echoes: []bindingReply{{c.target.binding(), &id}}}},
 		evSystem{1, "6", system{Extension: extensionChanges, Status: "ok"}},
 	} {
 		c, _ = step(c, event, now, half)

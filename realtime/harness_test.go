@@ -25,6 +25,7 @@ type rig struct {
 	srv  *realtimetest.Served
 	feed *realtime.Feed
 	keys *mint
+	stop func() // ends Run and waits for it
 
 	mu      sync.Mutex
 	events  []realtime.Event
@@ -41,6 +42,7 @@ type mint struct {
 	mu   sync.Mutex
 	life time.Duration
 	fail error
+	hang bool
 	make func(life time.Duration) string // nil: a good key
 	n    int
 }
@@ -49,6 +51,10 @@ func (m *mint) RealtimeKey(ctx context.Context, _ realtime.Target) (realtime.Key
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.n++
+	if m.hang {
+		<-ctx.Done()
+		return realtime.Key{}, ctx.Err()
+	}
 	if m.fail != nil {
 		return realtime.Key{}, m.fail
 	}
@@ -127,8 +133,11 @@ func bubbleWith(t *testing.T, so realtimetest.Options, tune func(*realtime.Optio
 				t.Errorf("Run() = %v, want nil", err)
 			}
 		})
-		defer running.Wait()
-		defer cancel()
+		r.stop = func() {
+			cancel()
+			running.Wait()
+		}
+		defer r.stop()
 		test(r)
 	})
 }

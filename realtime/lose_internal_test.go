@@ -24,7 +24,7 @@ func liveAgain(c channel, now time.Time, life time.Duration) channel {
 	}
 	return drive(c, now,
 		evPlace{socket: 1, ref: "6", timeout: 15 * time.Second},
-		evReply{1, "6", reply{ok: true, echoes: []bindingReply{{c.target.binding(), &id}}}},
+		evReply{1, "6", "6", reply{ok: true, echoes: []bindingReply{{c.target.binding(), &id}}}},
 		evSystem{1, "6", system{Extension: extensionChanges, Status: "ok"}},
 	)
 }
@@ -82,7 +82,7 @@ func TestLose_keyThatEndsInItsTimeIsNoRefusal(t *testing.T) {
 func TestLose_freshKeyThatIsRefusedTwiceTakesTheLongWay(t *testing.T) {
 	t.Parallel()
 	c, now := liveChannel()
-	refuse := evReply{1, "6", reply{reason: "JwtSignatureError: Failed to validate JWT signature"}}
+	refuse := evReply{1, "6", "6", reply{reason: "JwtSignatureError: Failed to validate JWT signature"}}
 	c = drive(c, now, evEnd{1, "6", true})
 	now = c.retryAt
 	for i, want := range []time.Duration{0, refusedPause, refusedPause} {

@@ -62,8 +62,8 @@ func (p *pool) nextTry(now time.Time) time.Time {
 // shard lowers the number of channels a socket gets to what this one has shown to bear. It stays so until the process
 // ends: a project's plan changes seldom, and more sockets do no harm.
 func (p *pool) shard(number int) {
-	if s, ok := p.sockets[number]; ok {
-		p.limit = max(1, min(p.limit, len(s.legs)-s.joins))
+	if s, ok := p.sockets[number]; ok && len(s.legs) > s.joins { // refused on an empty socket it is not about numbers
+		p.limit = min(p.limit, len(s.legs)-s.joins)
 	}
 }
 

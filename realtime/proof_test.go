@@ -96,8 +96,8 @@ func TestC7C22_framesOfOlderJoinsAreDropped(t *testing.T) {
 		r.srv.SendText(wire(`"0"`, "phx_reply", `{"status":"error","response":{"reason":"x"}}`))
 		pass(time.Second)
 		r.want("")
-		if got := r.get(r.ignored, "stale_join"); got != 3 {
-			t.Errorf("%d stale frames counted, want 3", got)
+		if got := r.get(r.ignored, "stale_join"); got != 4 {
+			t.Errorf("%d stale frames counted, want 4", got)
 		}
 		r.srv.SendText(wire("null", "phx_close", `{}`)) // no join_ref at all is accepted
 		pass(3 * time.Second)

@@ -17,6 +17,7 @@ type loop struct {
 	mints     mints
 	refs      uint64
 	running   sync.WaitGroup
+	farewell  *time.Timer // cuts sockets that do not part
 }
 
 // follower is a payment's channel and what the loop keeps beside it.
@@ -32,7 +33,10 @@ type follower struct {
 func (f *Feed) Run(ctx context.Context) error {
 	l := &loop{Feed: f, followers: map[string]*follower{}, pool: newPool(f.opts.JoinsPerSecond)}
 	ctx, cancel := context.WithCancel(ctx)
-	defer l.running.Wait()
+	defer func() {
+		l.running.Wait()
+		l.farewell.Stop()
+	}()
 	defer close(f.done)
 	defer cancel()
 
@@ -133,19 +137,24 @@ func (l *loop) receive(message any, now time.Time) {
 
 // frame finds the channel that a frame is for.
 func (l *loop) frame(m frameCame, now time.Time) {
+	if l.pool.sockets[m.s.number] != m.s {
+		return // read before the socket was given up
+	}
 	if m.frame.Topic == topicPhoenix {
-		l.heartbeatAnswered(m.s, m.frame.Ref, now)
+		l.heartbeatAnswered(m, now)
 		return
 	}
 	fw, ok := m.s.legs[m.frame.Topic]
 	if !ok {
-		l.ignore("unknown_topic") // also the answers to our own goodbyes
+		if m.frame.Event != eventReply && m.frame.Event != eventClose { // those answer our own goodbyes
+			l.ignore("unknown_topic")
+		}
 		return
 	}
 	number := m.s.number
 	switch body := m.body.(type) {
 	case reply:
-		l.step(fw, evReply{number, m.frame.Ref, body}, now)
+		l.step(fw, evReply{number, m.frame.JoinRef, m.frame.Ref, body}, now)
 	case system:
 		l.step(fw, evSystem{number, m.frame.JoinRef, body}, now)
 	case change:
@@ -157,6 +166,9 @@ func (l *loop) frame(m frameCame, now time.Time) {
 
 // step moves a channel on, carries out what follows from it, and brings the loop's books in line with the new state.
 func (l *loop) step(fw *follower, event any, now time.Time) {
+	if fw.gone {
+		return // late news for a payment that nobody follows any more
+	}
 	before := fw.channel
 	after, effects := step(before, event, now, l.opts.Random)
 	fw.channel = after
@@ -175,7 +187,7 @@ func (l *loop) carryOut(fw *follower, effect any, now time.Time) {
 	id := fw.channel.target.ID
 	switch e := effect.(type) {
 	case doNotify:
-		if e.kind != Change {
+		if e.kind != Change && !e.again {
 			l.log.Info("realtime link", slog.String("payment", id), slog.String("link", e.kind.String()), slog.String("reason", e.reason))
 		}
 		l.opts.Notify(Event{ID: id, Kind: e.kind, Status: e.status, Reason: e.reason, At: l.opts.Now()})

@@ -16,7 +16,8 @@ const (
 	joinHoldback    = 5 * time.Second
 	emptySocketFor  = 30 * time.Second
 	writeTimeout    = 10 * time.Second
-	outgoing        = 1024 // frames; a socket that lets more pile up is dead
+	goodbyeWithin   = 2 * time.Second // for close frames when the Feed ends
+	outgoing        = 1024            // frames; a socket that lets more pile up is dead
 )
 
 // socket is one connection. The Feed's loop owns it, except for conn, which its two goroutines use.
@@ -159,6 +160,8 @@ func closeWord(err error) string {
 	switch code := websocket.CloseStatus(err); {
 	case errors.As(err, &upgrade):
 		return "http_" + strconv.Itoa(upgrade.Status)
+	case errors.Is(err, errDeaf):
+		return "heartbeat"
 	case errors.Is(err, websocket.ErrMessageTooBig):
 		return "too_big"
 	case code >= 1000 && code <= 1015:

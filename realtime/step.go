@@ -24,9 +24,9 @@ type (
 		timeout time.Duration
 	}
 	evReply struct {
-		socket int
-		ref    string
-		reply  reply
+		socket       int
+		joinRef, ref string
+		reply        reply
 	}
 	evSystem struct {
 		socket  int
@@ -53,6 +53,7 @@ type (
 	doNotify struct {
 		kind           Kind
 		status, reason string
+		again          bool // it was live already
 	}
 	doMint struct{}
 	doSend struct { // ref is empty for the shell to choose
@@ -229,7 +230,7 @@ func (s *stepper) at(socket int, joinRef string) *leg {
 }
 
 func (s *stepper) replied(e evReply) {
-	l := s.at(e.socket, "")
+	l := s.at(e.socket, e.joinRef)
 	switch {
 	case l == nil:
 	case l.phase == joining && e.ref == l.ref && e.reply.ok:
@@ -263,7 +264,11 @@ func (s *stepper) accepted(l *leg, r reply) {
 
 func (s *stepper) system(e evSystem) {
 	l := s.at(e.socket, e.joinRef)
-	if l == nil || e.system.Channel != "" && e.system.Channel != s.target.Topic() {
+	if l == nil {
+		return
+	}
+	if e.system.Channel != "" && e.system.Channel != s.target.Topic() {
+		s.do(doIgnore{"foreign_system"})
 		return
 	}
 	ok := e.system.Status == "ok"
@@ -278,13 +283,15 @@ func (s *stepper) system(e evSystem) {
 	case classifySystem(e.system.Message) == refused:
 		s.leave(*l)
 		s.lose(l, refused, "refused", e.system.Message)
-	default: // the server tries again by itself: wait as for a cold feed
-		if l == &s.main && l.phase == live {
+	case l.phase == live: // the server tries again by itself: wait as for a cold feed, but not longer, however often it fails
+		l.phase, l.freshBy, l.dueAt = joined, time.Time{}, s.now.Add(confirmWithin)
+		if l == &s.main {
 			s.steady()
 			s.do(doRejoin{"system_error", e.system.Message})
 			s.lost("system_error")
 		}
-		l.phase, l.proven, l.freshBy, l.dueAt = min(l.phase, joined), false, time.Time{}, latest(l.dueAt, s.now.Add(confirmWithin))
+	default:
+		l.proven = false
 	}
 }
 
@@ -302,8 +309,8 @@ func (s *stepper) prove(l *leg) {
 	if l.apart && s.spareAt.IsZero() {
 		s.spareAt = s.now.Add(stableAfter) // back among the healthy ones, without a gap
 	}
+	s.do(doNotify{kind: Live, again: s.reported == Live})
 	s.reported = Live
-	s.do(doNotify{kind: Live})
 }
 
 // changed takes a row change as a hint, if it is for this channel (C14).

@@ -91,7 +91,11 @@ func (h *history) event() any {
 			ref: fmt.Sprint(h.refs), timeout: 15 * time.Second,
 		}
 	case 2, 3:
-		return evReply{l.socket, l.ref, h.reply(l.ref)}
+		r := h.reply()
+		if r.ok && len(r.echoes) > 0 && joinRef != "stale" {
+			h.replies[l.ref] = true
+		}
+		return evReply{l.socket, joinRef, l.ref, r}
 	case 4, 5:
 		s := system{Extension: extensionChanges, Status: "ok"}
 		if h.random.IntN(3) == 0 {
@@ -113,7 +117,7 @@ func (h *history) event() any {
 	return evSocketLost{l.socket}
 }
 
-func (h *history) reply(ref string) reply {
+func (h *history) reply() reply {
 	id := int64(7)
 	switch h.random.IntN(8) {
 	case 0:
@@ -121,7 +125,6 @@ func (h *history) reply(ref string) reply {
 	case 1:
 		return reply{ok: true}
 	}
-	h.replies[ref] = true
 	return reply{ok: true, echoes: []bindingReply{{h.channel.target.binding(), &id}}}
 }
 
@@ -191,7 +194,7 @@ func TestC26_keyThatArrivesWhileJoiningIsPushedAfterTheReply(t *testing.T) {
 		evKey{secret.New("old"), time.Minute},
 		evPlace{socket: 1, ref: "6", timeout: 15 * time.Second},
 		evKey{secret.New("new"), time.Minute},
-		evReply{1, "6", reply{ok: true, echoes: []bindingReply{{c.target.binding(), &id}}}},
+		evReply{1, "6", "6", reply{ok: true, echoes: []bindingReply{{c.target.binding(), &id}}}},
 	} {
 		c, effects = step(c, event, now, half)
 	}
@@ -235,7 +238,7 @@ func TestC9_confirmationBeforeTheReplyCountsOnceTheReplyIsHere(t *testing.T) {
 		evTick{},
 		evPlace{socket: 1, ref: "8", timeout: 15 * time.Second},
 		evSystem{1, "8", system{Extension: extensionChanges, Status: "ok"}},
-		evReply{1, "8", reply{ok: true, echoes: []bindingReply{{c.target.binding(), &id}}}},
+		evReply{1, "8", "8", reply{ok: true, echoes: []bindingReply{{c.target.binding(), &id}}}},
 	} {
 		c, _ = step(c, event, now, half)
 		phases = append(phases, c.main.phase)

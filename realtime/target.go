@@ -79,12 +79,24 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// Event is what a [Feed] reports about one payment. The reasons of a loss: unconfirmed, key (none could be minted), join_error,
-// join_timeout, credential, refused, limit, mismatch, system_error, closed, crashed, forgotten, expired, socket.
+// Event is what a [Feed] reports about one payment.
 type Event struct {
 	ID     string
 	Kind   Kind
 	Status string    // Change: the row's status, "" if it had none that can be read
-	Reason string    // Lost: why, one of the words below, or what Rejoin was given
+	Reason string    // Lost: why, one of [Reasons], or what Rejoin was given
 	At     time.Time // when this process learnt it, wall clock
+}
+
+// Reasons are the words for why a channel was lost. `key` is that none could be minted.
+func Reasons() []string {
+	return []string{
+		"unconfirmed", "key", "join_error", "join_timeout", "credential", "refused", "limit", "mismatch",
+		"system_error", "closed", "crashed", "forgotten", "expired", "socket",
+	}
+}
+
+// Ignorable are the words for frames that do not count (C28).
+func Ignorable() []string {
+	return []string{"malformed", "binary", "unknown_event", "unknown_topic", "stale_join", "foreign_change", "foreign_system"}
 }

@@ -47,8 +47,9 @@ func (l *loop) tend(s *socket, now time.Time) {
 }
 
 // heartbeatAnswered shows that the socket is alive; about subscriptions it says nothing (C21).
-func (l *loop) heartbeatAnswered(s *socket, ref string, now time.Time) {
-	if ref == "" || ref != s.beat.ref {
+func (l *loop) heartbeatAnswered(m frameCame, now time.Time) {
+	s := m.s
+	if m.frame.Event != eventReply || m.frame.Ref == "" || m.frame.Ref != s.beat.ref {
 		l.ignore("unknown_topic")
 		return
 	}
@@ -72,11 +73,17 @@ func (l *loop) part(s *socket) {
 	close(s.out)
 }
 
-// closeAll is the end of [Feed.Run].
+// closeAll is the end of [Feed.Run]. A server that does not answer close frames is cut.
 func (l *loop) closeAll() {
-	for _, s := range slices.Collect(maps.Values(l.pool.sockets)) {
+	parting := slices.Collect(maps.Values(l.pool.sockets))
+	for _, s := range parting {
 		l.part(s)
 	}
+	l.farewell = time.AfterFunc(goodbyeWithin, func() {
+		for _, s := range parting {
+			s.stop()
+		}
+	})
 }
 
 // followers are the channels on a socket, in a fixed order, so that a seeded run repeats.

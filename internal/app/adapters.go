@@ -138,7 +138,10 @@ func (f feed) Follow(p relay.Payment) {
 func (f feed) Unfollow(id string) { f.feed.Unfollow(id) }
 
 // Rejoin implements [relay.Feed].
-func (f feed) Rejoin(id string) { f.feed.Rejoin(id, "missed") }
+func (f feed) Rejoin(id string) { f.feed.Rejoin(id, missed) }
+
+// missed is why a channel is joined again after others saw a change first.
+const missed = "missed"
 
 // keyMinter mints realtime keys for the feed, pages and backends, behind a breaker of its own:
 // trouble with keys must not stop the questions.

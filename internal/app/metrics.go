@@ -32,7 +32,11 @@ type metrics struct {
 	eventToCallback prometheus.Histogram
 	outcomes        *prometheus.CounterVec
 	truthAge        *prometheus.HistogramVec
+	upstreamJoins   prometheus.Counter
 	upstreamRejoins *prometheus.CounterVec
+	upstreamCloses  *prometheus.CounterVec
+	upstreamIgnored *prometheus.CounterVec
+	upstreamBeat    prometheus.Histogram
 	realtimeMissed  prometheus.Counter
 	dollrRequests   *prometheus.CounterVec
 	dollrWait       prometheus.Histogram
@@ -74,6 +78,10 @@ func newMetrics(callbackURLs []string) *metrics {
 		eventToCallback: single("event_to_callback_seconds", "From an outcome to the first attempt at its callback."),
 		outcomes:        counter("outcomes_total", "Reported outcomes.", "outcome"),
 		truthAge:        histogram("truth_age_seconds", "How old the last answer about a payment was when the next one came.", slowBuckets(), "priority"),
+		upstreamJoins:   counter("upstream_joins_total", "Joins sent to Supabase Realtime.").WithLabelValues(),
+		upstreamCloses:  counter("upstream_closes_total", "Sockets to Supabase Realtime that ended or could not be opened.", "reason"),
+		upstreamIgnored: counter("upstream_ignored_total", "Frames of Supabase Realtime that did not count.", "what"),
+		upstreamBeat:    single("upstream_heartbeat_seconds", "Round trip of heartbeats to Supabase Realtime."),
 		upstreamRejoins: counter("upstream_rejoins_total", "Realtime channels that failed and are joined again.", "reason"),
 		realtimeMissed:  counter("realtime_missed_total", "Changes that an audit saw and live realtime had not told.").WithLabelValues(),
 		dollrRequests:   counter("dollr_requests_total", "Requests to Dollr.", "endpoint", "result"),
@@ -101,8 +109,12 @@ func (m *metrics) prepare(callbackURLs []string) {
 	for _, u := range dollr.Urgencies() {
 		m.truthAge.WithLabelValues(u.String())
 	}
-	for _, reason := range []string{"join_error", "socket", "closed", "expired", "missed"} {
+	for _, reason := range append(realtime.Reasons(), missed) {
 		m.upstreamRejoins.WithLabelValues(reason)
+	}
+	m.upstreamCloses.WithLabelValues("connection")
+	for _, what := range realtime.Ignorable() {
+		m.upstreamIgnored.WithLabelValues(what)
 	}
 	for _, endpoint := range []string{"token", "realtime_key", dollr.Collection, dollr.Payout, dollr.Transfer, dollr.Refund, dollr.Source} {
 		m.dollrRequests.WithLabelValues(endpoint, "ok")
@@ -187,5 +199,11 @@ func (m *metrics) database(op string, took time.Duration) {
 }
 
 func (m *metrics) realtimeHooks() realtime.Hooks {
-	return realtime.Hooks{Rejoin: func(reason string) { m.upstreamRejoins.WithLabelValues(reason).Inc() }}
+	return realtime.Hooks{
+		Join:      m.upstreamJoins.Inc,
+		Rejoin:    func(reason string) { m.upstreamRejoins.WithLabelValues(reason).Inc() },
+		Closed:    func(reason string) { m.upstreamCloses.WithLabelValues(reason).Inc() },
+		Heartbeat: func(round time.Duration) { m.upstreamBeat.Observe(round.Seconds()) },
+		Ignored:   func(what string) { m.upstreamIgnored.WithLabelValues(what).Inc() },
+	}
 }

@@ -25,6 +25,13 @@ func contractMetrics() []string {
 	}
 }
 
+// ownMetrics are those beside the contract's, described in docs/operations.md.
+func ownMetrics() []string {
+	return []string{
+		"upstream_joins_total counter ", "upstream_closes_total counter reason", "upstream_ignored_total counter what", "upstream_heartbeat_seconds histogram ",
+	}
+}
+
 // scrape returns the relay's own metrics by name without the prefix.
 func (s *system) scrape() map[string]*dto.MetricFamily {
 	s.t.Helper()
@@ -83,7 +90,7 @@ func describe(t *testing.T, families map[string]*dto.MetricFamily) []string {
 func TestMetrics_areTheContracts(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	want := contractMetrics()
+	want := append(contractMetrics(), ownMetrics()...)
 	slices.Sort(want)
 	if got := describe(t, s.scrape()); !slices.Equal(got, want) {
 		t.Fatalf("at the start\n got %q\nwant %q", got, want)
@@ -135,6 +142,7 @@ func TestMetrics_areTheContracts(t *testing.T) {
 		{"dollr_requests_total", "endpoint", "collection", 1},
 		{"dollr_requests_total", "endpoint", "realtime_key", 1},
 		{"dollr_wait_seconds", "", "", 1},
+		{"upstream_joins_total", "", "", 1},
 		{"callbacks", "state", "delivered", 1},
 		{"callback_attempts_total", "result", "acknowledged", 1},
 		{"db_seconds", "op", "register", 1},

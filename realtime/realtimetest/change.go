@@ -104,7 +104,11 @@ func (c *conn) deliver(changes []Change) {
 		}
 		change = change.visible(table)
 		for _, ch := range c.audience(change, table) {
-			frame := message{topic: ch.topic, event: eventChanges, payload: mustJSON(change.payload(ch.matching(change, table), table))}
+			ids := ch.matching(change, table)
+			if f.ForeignIDs {
+				ids = []int64{1}
+			}
+			frame := message{topic: ch.topic, event: eventChanges, payload: mustJSON(change.payload(ids, table))}
 			c.noise(f, ch)
 			c.send(frame)
 			if f.DuplicateChanges {

@@ -106,6 +106,9 @@ func (c *conn) runPosted(deaf bool) {
 func (c *conn) read(ctx context.Context, frames chan<- []byte) {
 	defer close(frames)
 	for {
+		for c.srv.Faults().Stalled && ctx.Err() == nil {
+			sleep(ctx.Done(), 100*time.Millisecond)
+		}
 		kind, data, err := c.ws.Read(ctx)
 		if err != nil {
 			return

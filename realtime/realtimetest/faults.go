@@ -24,13 +24,16 @@ type Faults struct {
 	EmptyEcho bool `json:"empty_echo"`
 	// SystemError replaces every confirmation; the channel stays joined.
 	SystemError string `json:"system_error"`
-	// Deaf keeps sockets open and answers nothing at all.
-	Deaf bool `json:"deaf"`
+	// Deaf keeps sockets open and answers nothing at all; Stalled does not even read, so that the client's writes block.
+	Deaf    bool `json:"deaf"`
+	Stalled bool `json:"stalled"`
 	// IgnoreTokens takes pushed tokens without effect and without a confirmation.
 	IgnoreTokens bool `json:"ignore_tokens"`
 	// DropChanges loses every row change silently, DuplicateChanges sends each twice.
 	DropChanges      bool `json:"drop_changes"`
 	DuplicateChanges bool `json:"duplicate_changes"`
+	// ForeignIDs sends row changes with the id of nobody's binding, 1.
+	ForeignIDs bool `json:"foreign_ids"`
 	// UnknownEvents, BinaryFrames and MalformedFrames go before each row change.
 	UnknownEvents   bool `json:"unknown_events"`
 	BinaryFrames    bool `json:"binary_frames"`
@@ -49,7 +52,7 @@ func (f Faults) echo(honest []json.RawMessage) []json.RawMessage {
 	case f.EmptyEcho:
 		return []json.RawMessage{}
 	case f.WrongEcho:
-		return []json.RawMessage{json.RawMessage(`{"event":"*","schema":"public","table":"another","filter":"x=eq.1","id":1}`)}
+		return []json.RawMessage{json.RawMessage(`{"event":"*","schema":"public","table":"checkout_payment_intent_public_status","filter":"x=eq.1","id":1}`)}
 	}
 	return honest
 }
