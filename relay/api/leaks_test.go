@@ -91,6 +91,9 @@ func TestSecrets_areInNoOutput(t *testing.T) {
 	key := s.send(request{method: "POST", path: "/v1/page/realtime-key", header: bearer(p.token)})
 	h.secret("a realtime key", key.fields["access_token"].(string))
 	s.send(request{method: "GET", path: "/v1/page/status?wait=50ms&since=9&token=" + p.token, header: http.Header{"Authorization": {""}}})
+	for _, accept := range []string{"text/html", "*/*"} {
+		s.send(request{method: "GET", path: "/v1/page/view?token=" + p.token, header: http.Header{"Authorization": {""}, "Accept": {accept}}})
+	}
 	conn, _, err := websocket.Dial(t.Context(), s.url+"/v1/page/stream", &websocket.DialOptions{Subprotocols: []string{"dollr-relay.v1", "bearer." + p.token}})
 	if err != nil {
 		t.Fatal(err)
@@ -127,6 +130,8 @@ func TestSecrets_areInNoOutput(t *testing.T) {
 	wrong(request{method: "GET", path: "/v1/payments/" + guess})
 	wrong(request{method: "GET", path: "/v1/events?after=" + guess})
 	wrong(request{method: "GET", path: "/v1/page/status?token=" + guess, header: http.Header{"Authorization": {""}}})
+	wrong(request{method: "GET", path: "/v1/page/view?token=" + guess, header: http.Header{"Authorization": {""}, "Accept": {"text/html"}}})
+	wrong(request{method: "GET", path: "/v1/page/view?colour=red&token=" + p.token, header: http.Header{"Authorization": {""}, "Accept": {"text/html"}}})
 	wrong(request{method: "GET", path: "/v1/page/events?colour=red&token=" + p.token, header: http.Header{"Authorization": {""}}})
 	wrong(request{method: "POST", path: "/v1/payments", body: `{"operation":"` + apiKey + `","reference_id":"` + callbackSecret + `"}`})
 	wrong(request{method: "POST", path: "/v1/payments", body: apiKey})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
@@ -66,14 +67,20 @@ func (s *Server) handleError(err error, c echo.Context) {
 	if p.Status == http.StatusUnauthorized {
 		c.Response().Header().Set("WWW-Authenticate", "Bearer")
 	}
-	body, err := json.Marshal(p)
-	if err != nil {
-		s.Logger.ErrorContext(c.Request().Context(), "problem not encoded", slog.Any("err", err))
-		return
-	}
-	if err := c.Blob(p.Status, "application/problem+json", body); err != nil {
+	if err := s.sendProblem(c, p); err != nil {
 		s.Logger.DebugContext(c.Request().Context(), "problem not sent", slog.Any("err", err))
 	}
+}
+
+func (s *Server) sendProblem(c echo.Context, p *problem) error {
+	if wantsView(c) {
+		return s.viewProblem(c, p)
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("encode problem: %w", err)
+	}
+	return c.Blob(p.Status, "application/problem+json", body)
 }
 
 // explain turns any error into what the client may know of it.

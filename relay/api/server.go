@@ -17,6 +17,7 @@ import (
 	"github.com/dollr-relay/dollr-relay/relay"
 	"github.com/dollr-relay/dollr-relay/relay/callback"
 	"github.com/dollr-relay/dollr-relay/relay/store"
+	"github.com/dollr-relay/dollr-relay/web/view"
 )
 
 // Payments is the relay, as far as the API needs it.
@@ -93,6 +94,7 @@ type Server struct {
 	public *echo.Echo
 	tokens *tokens
 	keys   *keyCache // nil without Supabase
+	views  *view.Views
 	open   openPages
 
 	pageLimit, keyLimit, payKeyLimit, badKeyLimit *buckets
@@ -116,6 +118,9 @@ func New(opts Options) (*Server, error) {
 		s.keys = newKeyCache(opts.Keys)
 	}
 	var err error
+	if s.views, err = view.New(); err != nil {
+		return nil, err
+	}
 	if s.public, err = s.routes(); err != nil {
 		return nil, err
 	}
@@ -179,6 +184,7 @@ func (s *Server) routes() (*echo.Echo, error) {
 	page("GET", "/v1/page/stream", s.streamPage)
 	page("GET", "/v1/page/events", s.streamPageEvents)
 	page("GET", "/v1/page/status", s.pollPage)
+	page("GET", viewPath, s.viewPage)
 	page("POST", "/v1/page/realtime-key", s.mintPageKey)
 
 	for name, script := range s.Scripts {

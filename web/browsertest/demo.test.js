@@ -72,6 +72,17 @@ test("the shop looks as it should", async () => {
   }
 });
 
+test("without JavaScript: the order page leads to a status page", async () => {
+  const page = await open(browser, { javaScriptEnabled: false, viewport: phone });
+  await page.goto(address);
+  await page.getByRole("button", { name: "Buy Solar lamp" }).click();
+  await picture(page, "demo-noscript-phone");
+  await page.getByRole("link", { name: "See how your payment stands" }).click();
+  await page.getByRole("heading", { name: "Waiting for your payment" }).waitFor();
+  assert.deepEqual(page.problems, [], "the page reported errors");
+  await page.context().close();
+});
+
 test("approve: the order is fulfilled by the verified callback", async () => {
   const page = await buy();
   await title(page, "Waiting for your payment");
