@@ -37,6 +37,21 @@ system() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# rule_checker installs promtool, which checks the alert rules and the dashboard. Only that one file of Debian's prometheus is taken: the package would
+# start a server on the port of the relay's admin listener.
+rule_checker() {
+  local bin folder
+  bin=$(go env GOPATH)/bin
+  if command -v promtool >/dev/null || [ -x "$bin/promtool" ]; then return; fi
+  echo "installing promtool"
+  folder=$(mktemp -d)
+  chmod 755 "$folder"
+  (cd "$folder" && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } && dpkg-deb -x prometheus_*.deb .)
+  mkdir -p "$bin"
+  install -m 755 "$folder/usr/bin/promtool" "$bin/promtool"
+  rm -rf "$folder"
+}
+
 # npm_packages installs each test folder's packages from its lock file, unless that was done for this lock already.
 npm_packages() {
   local lock dir
@@ -51,8 +66,8 @@ npm_packages() {
 
 case "${1:-all}" in
   lint) lint ;;
-  system) system ;;
+  system) system; rule_checker ;;
   npm) npm_packages ;;
-  all) lint; system; npm_packages ;;
+  all) lint; system; rule_checker; npm_packages ;;
   *) echo "usage: $0 lint|system|npm|all" >&2; exit 2 ;;
 esac

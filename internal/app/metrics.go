@@ -117,7 +117,9 @@ func (m *metrics) prepare(callbackURLs []string) {
 		m.upstreamIgnored.WithLabelValues(what)
 	}
 	for _, endpoint := range []string{"token", "realtime_key", dollr.Collection, dollr.Payout, dollr.Transfer, dollr.Refund, dollr.Source} {
-		m.dollrRequests.WithLabelValues(endpoint, "ok")
+		for _, result := range []string{"ok", "canceled", dollr.ReasonNotFound, dollr.ReasonRefused, dollr.ReasonRateLimited, dollr.ReasonUnreachable, dollr.ReasonUnreadable} {
+			m.dollrRequests.WithLabelValues(endpoint, result)
+		}
 	}
 	for _, reason := range []callback.Reason{callback.Acknowledged, callback.Refused, callback.Redirected, callback.Gone, callback.Timeout, callback.Unreachable} {
 		m.attempts.WithLabelValues(attemptResult(reason))
