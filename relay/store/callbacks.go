@@ -57,6 +57,20 @@ func (s *Store) Callbacks(ctx context.Context, state callback.State, before int6
 	return found, next, nil
 }
 
+// CallbacksOf lists a payment's callbacks, oldest first.
+func (s *Store) CallbacksOf(ctx context.Context, paymentID string) ([]Callback, error) {
+	found, err := query(ctx, s.engine.reader(), scanCallback, `SELECT `+callbackColumns+` FROM callbacks WHERE payment_id = $1 ORDER BY seq`, paymentID)
+	if err != nil {
+		return nil, fmt.Errorf("list callbacks of %s: %w", paymentID, err)
+	}
+	for i := range found {
+		if found[i].Attempts, err = attempts(ctx, s.engine.reader(), found[i].ID); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
 // Redeliver puts a callback of any state back into the outbox, due now, with the schedule from its
 // start. Its claim number grows, so that a sender which has it in flight cannot finish it.
 func (s *Store) Redeliver(ctx context.Context, id string, now time.Time) (c Callback, err error) {

@@ -42,6 +42,8 @@ func conformance(t *testing.T, open func(testing.TB) *store.Store) {
 		{"watched payments are the open ones and those to be asked again", watched},
 		{"settled payments are reconciled after 1 h and 24 h until there is an answer", reconciled},
 		{"pruning leaves what is needed and nothing else", prunes},
+		{"search finds ids, references and values of metadata", searches},
+		{"a payment's callbacks are listed, and what is not delivered counted", callbacksOf},
 		{"siblings are other succeeded payments of the source", siblings},
 	}
 	for _, tt := range tests {
@@ -312,6 +314,13 @@ func lists(t *testing.T, s *store.Store) {
 	if err != nil || len(page) != 1 || page[0].ID != ids[2] {
 		t.Errorf("filtered list = %+v, %v; want the source", page, err)
 	}
+	must(t, s, ids[0], completed(), noon)
+	must(t, s, ids[1], completed(), noon)
+	must(t, s, ids[1], relay.Truth{Via: relay.ViaPoll, Status: "FAILED"}, noon)
+	page, _, err = s.List(t.Context(), store.Filter{Contradicted: true, Limit: 10})
+	if err != nil || len(page) != 1 || page[0].ID != ids[1] {
+		t.Errorf("list of contradicted ones = %+v, %v; want one", page, err)
+	}
 }
 
 func watched(t *testing.T, s *store.Store) {
@@ -437,6 +446,9 @@ func prunes(t *testing.T, s *store.Store) {
 	}
 	find(t, s, open.ID)
 	find(t, s, waiting.ID)
+	if n, err := store.Labels(t.Context(), s); n != 2 || err != nil {
+		t.Errorf("payments are searchable by %d values, %v; want the one of each that is left", n, err)
+	}
 	last := feed[len(feed)-1].Cursor
 	if rest, err := s.Feed(t.Context(), last, 10); err != nil || len(rest) != 0 {
 		t.Errorf("Feed(last cursor) = %v, %v; want the cursor known and nothing new", rest, err)

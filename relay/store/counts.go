@@ -7,6 +7,16 @@ import (
 	"github.com/dollr-relay/dollr-relay/relay/callback"
 )
 
+// Undelivered counts the callbacks that wait and those that were given up. The many delivered ones it does not touch.
+func (s *Store) Undelivered(ctx context.Context) (pending, dead int, err error) {
+	err = s.engine.reader().QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM callbacks WHERE state = 'pending'),
+		(SELECT COUNT(*) FROM callbacks WHERE state = 'dead')`).Scan(&pending, &dead)
+	if err != nil {
+		return 0, 0, fmt.Errorf("count undelivered callbacks: %w", err)
+	}
+	return pending, dead, nil
+}
+
 // CallbackCounts counts the callbacks of each state.
 func (s *Store) CallbackCounts(ctx context.Context) (map[callback.State]int, error) {
 	counts := map[callback.State]int{callback.Pending: 0, callback.Delivered: 0, callback.Dead: 0}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/relay"
@@ -22,6 +24,36 @@ func LimitPages(ctx context.Context, s *Store, pages int) error {
 		return err
 	}
 	return rows.Close()
+}
+
+// Relabel forgets what payments can be searched by and has the migration find it anew.
+func Relabel(ctx context.Context, s *Store) error {
+	files, err := fs.Glob(migrations, "migrations/*_search.sql")
+	if err != nil || len(files) != 1 {
+		return fmt.Errorf("migrations %q, %w", files, err)
+	}
+	statements, err := s.statements(files[0])
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, "test", func(ctx context.Context, tx querier) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM labels`); err != nil {
+			return err
+		}
+		for _, statement := range statements {
+			if !strings.HasPrefix(statement, "INSERT INTO labels") {
+				continue
+			}
+			_, err := tx.ExecContext(ctx, statement)
+			return err
+		}
+		return errors.New("the migration does not fill labels")
+	})
+}
+
+// Labels counts what payments can be searched by.
+func Labels(ctx context.Context, s *Store) (n int, err error) {
+	return n, s.engine.reader().QueryRowContext(ctx, `SELECT COUNT(*) FROM labels`).Scan(&n)
 }
 
 // Box lets the outbox suite put callbacks in that no payment has brought.

@@ -39,14 +39,11 @@ func (s *Store) migrate(ctx context.Context) error {
 			if i < version {
 				continue
 			}
-			text, err := migrations.ReadFile(file)
+			statements, err := s.statements(file)
 			if err != nil {
 				return err
 			}
-			for statement := range strings.SplitSeq(strings.ReplaceAll(string(text), "{{ID}}", s.engine.identity()), ";\n") {
-				if strings.TrimSpace(statement) == "" {
-					continue
-				}
+			for _, statement := range statements {
 				if _, err := tx.ExecContext(ctx, statement); err != nil {
 					return fmt.Errorf("%s: %w", file, err)
 				}
@@ -57,4 +54,20 @@ func (s *Store) migrate(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// statements are those of a migration in the engine's words.
+func (s *Store) statements(file string) ([]string, error) {
+	text, err := migrations.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	words := strings.NewReplacer("{{ID}}", s.engine.identity(), "{{VALUES}}", s.engine.values())
+	var all []string
+	for statement := range strings.SplitSeq(words.Replace(string(text)), ";\n") {
+		if strings.TrimSpace(statement) != "" {
+			all = append(all, statement)
+		}
+	}
+	return all, nil
 }

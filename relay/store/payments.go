@@ -58,6 +58,11 @@ func (s *Store) Register(ctx context.Context, id string, decide func(known *rela
 		if err != nil {
 			return err
 		}
+		if created || len(effects) > 0 {
+			if err := insertLabels(ctx, tx, p); err != nil {
+				return err
+			}
+		}
 		if p.Siblings, err = siblings(ctx, tx, p); err != nil {
 			return err
 		}
@@ -141,8 +146,10 @@ type Filter struct {
 	Outcome     relay.Outcome
 	Operation   relay.Operation
 	ReferenceID string
-	Before      int64 // cursor: 0 for the newest
-	Limit       int
+	// Contradicted selects the successes that Dollr contradicted later.
+	Contradicted bool
+	Before       int64 // cursor: 0 for the newest
+	Limit        int
 }
 
 // List returns payments, newest first, and the cursor of the next page, 0 at the end.
@@ -160,6 +167,9 @@ func (s *Store) List(ctx context.Context, f Filter) ([]relay.Payment, int64, err
 	}
 	if f.ReferenceID != "" {
 		where("reference_id =", f.ReferenceID)
+	}
+	if f.Contradicted {
+		text += " AND contradicted = 1"
 	}
 	if f.Before > 0 {
 		where("seq <", f.Before)

@@ -78,6 +78,7 @@ func (p *postgres) inTx(ctx context.Context, fn func(ctx context.Context, tx que
 
 func (p *postgres) reader() querier    { return p.db }
 func (p *postgres) identity() string   { return "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY" }
+func (p *postgres) values() string     { return "json_each_text(CAST(p.metadata AS json))" }
 func (p *postgres) skipLocked() string { return " FOR UPDATE SKIP LOCKED" }
 func (p *postgres) shared() bool       { return true }
 

@@ -15,14 +15,16 @@ const pruneBatch = 200
 // again, not even if the payment is registered anew.
 func (s *Store) Prune(ctx context.Context, settledBefore time.Time) (n int, err error) {
 	err = s.write(ctx, "prune", func(ctx context.Context, tx querier) error {
-		ids, err := query(ctx, tx, func(s scanner) (id string, err error) { return id, s.Scan(&id) },
-			`SELECT id FROM payments p WHERE outcome <> 'pending' AND final_at > 0 AND final_at < $1
+		old, err := query(ctx, tx, scanRow, `SELECT seq, revision, `+paymentColumns+` FROM payments p WHERE outcome <> 'pending' AND final_at > 0 AND final_at < $1
 				AND NOT EXISTS (SELECT 1 FROM callbacks c WHERE c.payment_id = p.id AND c.state = 'pending')
 			ORDER BY final_at LIMIT $2`, ms(settledBefore), pruneBatch)
 		if err != nil {
 			return fmt.Errorf("find payments to prune: %w", err)
 		}
-		for _, id := range ids {
+		for _, p := range old {
+			if err := deleteLabels(ctx, tx, p); err != nil {
+				return fmt.Errorf("prune payment %s: %w", p.ID, err)
+			}
 			for _, statement := range []string{
 				`DELETE FROM attempts WHERE callback_id IN (SELECT id FROM callbacks WHERE payment_id = $1)`,
 				`DELETE FROM callbacks WHERE payment_id = $1`,
@@ -30,12 +32,12 @@ func (s *Store) Prune(ctx context.Context, settledBefore time.Time) (n int, err 
 				`DELETE FROM events WHERE payment_id = $1`,
 				`DELETE FROM payments WHERE id = $1`,
 			} {
-				if _, err := tx.ExecContext(ctx, statement, id); err != nil {
-					return fmt.Errorf("prune payment %s: %w", id, err)
+				if _, err := tx.ExecContext(ctx, statement, p.ID); err != nil {
+					return fmt.Errorf("prune payment %s: %w", p.ID, err)
 				}
 			}
 		}
-		n = len(ids)
+		n = len(old)
 		return nil
 	})
 	return n, err

@@ -92,6 +92,7 @@ func (s *sqlite) inTx(ctx context.Context, fn func(ctx context.Context, tx queri
 
 func (s *sqlite) reader() querier    { return s.pool }
 func (s *sqlite) identity() string   { return "INTEGER PRIMARY KEY AUTOINCREMENT" }
+func (s *sqlite) values() string     { return "json_each(p.metadata)" }
 func (s *sqlite) skipLocked() string { return "" }
 func (s *sqlite) shared() bool       { return false }
 
@@ -113,7 +114,8 @@ func (s *sqlite) close() error {
 		errs = append(errs, s.writer.Close())
 	}
 	if s.locked != nil {
-		errs = append(errs, s.locked.Close())
+		// Unlocked by name: a process that is being started at this moment has a copy of the descriptor.
+		errs = append(errs, syscall.Flock(int(s.locked.Fd()), syscall.LOCK_UN), s.locked.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -43,6 +43,7 @@ type engine interface {
 	// reader is for statements that only read.
 	reader() querier
 	identity() string   // the identity column of a table
+	values() string     // lists the members of the JSON object p.metadata, in a migration
 	skipLocked() string // suffix of a claiming SELECT
 	shared() bool       // whether other processes may use the database, too
 	// exclusive makes sure that no other relay serves from this database.
