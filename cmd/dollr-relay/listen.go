@@ -88,8 +88,11 @@ func (l *callbacksListenCommand) Run(ctx context.Context, c *console) (err error
 	defer func() { err = errors.Join(err, journal.Close()) }()
 	c.printf("Forwarding events of %s to %s. Stop with Ctrl+C; the next run goes on here.\n", l.RelayURL, l.Forward)
 	listener := &forward.Listener{
-		Events: func(ctx context.Context, after string) (page apiclient.Events, err error) {
-			query := url.Values{"wait": {feedWait}, "limit": {"100"}}
+		Events: func(ctx context.Context, after string, wait bool) (page apiclient.Events, err error) {
+			query := url.Values{"limit": {"100"}}
+			if wait {
+				query.Set("wait", feedWait)
+			}
 			if after != "" {
 				query.Set("after", after)
 			}

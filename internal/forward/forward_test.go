@@ -99,16 +99,20 @@ func (d *desk) ids() []string {
 type feed struct {
 	generation string
 	ids        []string
-	empty      func() // called when everything was read
+	meanwhile  []string // come while an answer is held
+	empty      func()   // called when everything was read
 }
 
-func (f *feed) ask(_ context.Context, after string) (apiclient.Events, error) {
+func (f *feed) ask(_ context.Context, after string, wait bool) (apiclient.Events, error) {
 	start := 0
 	if after != "" {
 		var generation string
 		if _, err := fmt.Sscanf(after, "%d-%s", &start, &generation); err != nil || generation != f.generation {
 			return apiclient.Events{}, &apiclient.ProblemError{Status: http.StatusGone}
 		}
+	}
+	if wait && start == len(f.ids) {
+		f.ids, f.meanwhile = append(f.ids, f.meanwhile...), nil
 	}
 	page := apiclient.Events{NextCursor: after}
 	for i, id := range f.ids[start:min(start+2, len(f.ids))] {
@@ -118,7 +122,7 @@ func (f *feed) ask(_ context.Context, after string) (apiclient.Events, error) {
 			Data: json.RawMessage(`{"id":"` + id + `"}`),
 		})
 	}
-	if len(page.Data) == 0 {
+	if len(page.Data) == 0 && wait {
 		f.empty()
 	}
 	return page, nil
@@ -184,12 +188,22 @@ func TestListener_skipsWhatIsThereAtTheFirstRun(t *testing.T) {
 	d.wantIDs("d")
 }
 
+func TestListener_forwardsTheFirstEventOfAnEmptyFeed(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	f := &feed{generation: "x", meanwhile: []string{"a"}}
+	if err := d.listen(f, func(l *forward.Listener) { l.SkipPresent = true }); err != nil {
+		t.Fatal(err)
+	}
+	d.wantIDs("a")
+}
+
 func TestListener_returnsWhatTheFeedRefuses(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	refused := &apiclient.ProblemError{Status: http.StatusUnauthorized}
 	err := d.listen(&feed{}, func(l *forward.Listener) {
-		l.Events = func(context.Context, string) (apiclient.Events, error) { return apiclient.Events{}, refused }
+		l.Events = func(context.Context, string, bool) (apiclient.Events, error) { return apiclient.Events{}, refused }
 	})
 	if !errors.Is(err, refused) {
 		t.Errorf("Run() = %v, want the feed's error", err)

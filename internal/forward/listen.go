@@ -23,8 +23,8 @@ const (
 
 // Listener forwards the events of a feed to a target, one after the other.
 type Listener struct {
-	// Events asks the feed for what comes after a cursor, and waits for it.
-	Events  func(ctx context.Context, after string) (apiclient.Events, error)
+	// Events asks the feed for what comes after a cursor. With wait it may hold the answer until something comes.
+	Events  func(ctx context.Context, after string, wait bool) (apiclient.Events, error)
 	Target  *Target
 	Journal *Journal
 	// SkipPresent notes the events that are there at the first run without forwarding them.
@@ -35,9 +35,9 @@ type Listener struct {
 
 // Run forwards until ctx ends, and returns nil then. An error is the feed's, or the journal's.
 func (l *Listener) Run(ctx context.Context) error {
-	skipping := l.SkipPresent && l.Journal.Empty()
+	skipping, skipped := l.SkipPresent && l.Journal.Empty(), 0
 	for ctx.Err() == nil {
-		page, err := l.Events(ctx, l.Journal.Cursor())
+		page, err := l.Events(ctx, l.Journal.Cursor(), !skipping) // what comes while it waits was not there before
 		if problem, ok := errors.AsType[*apiclient.ProblemError](err); ok && problem.Status == http.StatusGone {
 			l.Say("The relay's database is another one (restored from a backup?): starting over, without what was forwarded already.")
 			l.Journal.StartOver()
@@ -54,8 +54,13 @@ func (l *Listener) Run(ctx context.Context) error {
 				return err
 			}
 		}
-		if len(page.Data) == 0 {
+		switch {
+		case skipping && len(page.Data) > 0:
+			skipped += len(page.Data)
+		case skipping:
 			skipping = false
+			l.Say("Events from before are left out: %d.", skipped)
+		case len(page.Data) == 0:
 			pause(ctx, emptyPause)
 		}
 	}
