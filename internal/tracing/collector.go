@@ -56,22 +56,23 @@ func (c *collector) UploadTraces(ctx context.Context, spans []*tracepb.ResourceS
 	return nil
 }
 
-func (c *collector) deliver(ctx context.Context, spans []*tracepb.ResourceSpans) error {
-	// The request message of the trace service has this one field, too.
+// encode makes the body of a request. The request message of the trace service has the one field of TracesData, too.
+func (c *collector) encode(spans []*tracepb.ResourceSpans) ([]byte, error) {
 	body, err := proto.Marshal(&tracepb.TracesData{ResourceSpans: spans})
+	if err != nil || !c.gzip {
+		return body, err
+	}
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	_, err = w.Write(body)
+	err = errors.Join(err, w.Close())
+	return packed.Bytes(), err
+}
+
+func (c *collector) deliver(ctx context.Context, spans []*tracepb.ResourceSpans) error {
+	body, err := c.encode(spans)
 	if err != nil {
 		return fmt.Errorf("encode spans: %w", err)
-	}
-	if c.gzip {
-		var packed bytes.Buffer
-		w := gzip.NewWriter(&packed)
-		if _, err := w.Write(body); err != nil {
-			return err
-		}
-		if err := w.Close(); err != nil {
-			return err
-		}
-		body = packed.Bytes()
 	}
 	for pause := time.Second; ; pause = min(2*pause, maxWait) {
 		wait, err := c.post(ctx, body)

@@ -38,10 +38,11 @@ type Options struct {
 
 // Tracing makes spans. A nil one is not to be used: whoever wires it leaves it out then.
 type Tracing struct {
-	provider *sdk.TracerProvider
-	tracer   trace.Tracer
-	sampler  sdk.Sampler
-	header   propagation.TraceContext
+	provider  *sdk.TracerProvider
+	collector *collector
+	tracer    trace.Tracer
+	sampler   sdk.Sampler
+	header    propagation.TraceContext
 }
 
 // New returns nil without an error if the environment names no collector, or switches traces off. Its error
@@ -67,7 +68,7 @@ func New(ctx context.Context, opts Options) (*Tracing, error) {
 		sdk.WithBatcher(otlptrace.NewUnstarted(collector)),
 		sdk.WithResource(about), sdk.WithIDGenerator(identities{}), sdk.WithSampler(sdk.ParentBased(sampler)),
 	)
-	return &Tracing{provider: provider, tracer: provider.Tracer("dollr-relay"), sampler: sampler}, nil
+	return &Tracing{provider: provider, collector: collector, tracer: provider.Tracer("dollr-relay"), sampler: sampler}, nil
 }
 
 // Shutdown sends what is left, within three seconds. Spans that end later are dropped.
@@ -75,6 +76,15 @@ func (t *Tracing) Shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWithin)
 	defer cancel()
 	return t.provider.Shutdown(ctx)
+}
+
+// Probe sends an empty batch to see whether the collector can be reached and takes it.
+func (t *Tracing) Probe(ctx context.Context) error {
+	body, err := t.collector.encode(nil)
+	if err == nil {
+		_, err = t.collector.post(ctx, body)
+	}
+	return err
 }
 
 // Start begins a span in the trace of a payment: below ctx's own span if that is of the same trace, else below
