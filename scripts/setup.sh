@@ -13,9 +13,10 @@ lint() {
 }
 
 # system installs Debian's packages: a C compiler for the race detector, Node.js for the browser tests and the official
-# JavaScript libraries that judge ours, Chromium with fonts for the languages of the status page, PostgreSQL's programs.
+# JavaScript libraries that judge ours, Chromium with fonts for the languages of the status page, PostgreSQL's programs, and
+# the proxies that a relay may stand behind.
 system() {
-  local missing=()
+  local missing=() proxy
   command -v gcc >/dev/null || missing+=(gcc libc6-dev)
   command -v node >/dev/null || missing+=(nodejs)
   command -v npm >/dev/null || missing+=(npm)
@@ -23,6 +24,10 @@ system() {
   # The callback handlers in docs/callbacks run in PHP on Laravel's own classes and in Python on Django.
   command -v php >/dev/null && [ -d /usr/share/php/Illuminate/Http ] || missing+=(php-cli php-illuminate-http)
   /usr/bin/python3 -c 'import django' 2>/dev/null || missing+=(python3-django)
+  # The proxies whose configurations are in docs/proxies.
+  for proxy in nginx haproxy caddy; do
+    [ -x "/usr/sbin/$proxy" ] || [ -x "/usr/bin/$proxy" ] || missing+=("$proxy")
+  done
   compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
   if [ ${#missing[@]} -eq 0 ]; then return; fi
   if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
@@ -34,6 +39,13 @@ system() {
   # The tests make a cluster of their own: Debian's package need not start one.
   mkdir -p /etc/postgresql-common
   [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+  # Nor need it start PostgreSQL, nginx or another service: the tests run their own.
+  local policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap "rm -f $policy" EXIT
+  fi
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
