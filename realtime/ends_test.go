@@ -9,7 +9,7 @@ import (
 	"github.com/dollr-relay/dollr-relay/realtime/realtimetest"
 )
 
-func TestC22C23C25_endedChannelsComeBackOnTheSameSocket(t *testing.T) {
+func TestC22C23C25C30_endedChannelsComeBackOnTheSameSocket(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string
@@ -20,7 +20,7 @@ func TestC22C23C25_endedChannelsComeBackOnTheSameSocket(t *testing.T) {
 		{"phx_close", func(r *rig) { r.srv.SendText(wire("null", "phx_close", `{}`)) }, "lost:closed live"},
 		{"rate limit", func(r *rig) { r.srv.Expel("", "Too many messages per second") }, "lost:limit live"},
 		{"missed change", func(r *rig) { r.feed.Rejoin("pay_1", "missed") }, "lost:missed live"},
-		{"twice in a row (C30)", func(r *rig) { r.feed.Rejoin("pay_1", "missed"); r.feed.Rejoin("pay_1", "missed") }, "lost:missed live"},
+		{"twice in a row", func(r *rig) { r.feed.Rejoin("pay_1", "missed"); r.feed.Rejoin("pay_1", "missed") }, "lost:missed live"},
 		{"unmatched topic", func(r *rig) {
 			r.srv.Forget("")
 			pass(5 * time.Minute) // until a renewed key is pushed
@@ -73,7 +73,7 @@ func TestC24_everyCloseCodeIsReconnected(t *testing.T) {
 	})
 }
 
-func TestC13_muteJoinTimesOutAndIsLeft(t *testing.T) {
+func TestC13C27_muteJoinTimesOutAndIsLeft(t *testing.T) {
 	t.Parallel()
 	bubble(t, realtimetest.Options{}, func(r *rig) {
 		r.srv.SetFaults(realtimetest.Faults{MuteJoins: true})
@@ -84,7 +84,7 @@ func TestC13_muteJoinTimesOutAndIsLeft(t *testing.T) {
 		}
 		pass(6 * time.Second)
 		if got := r.sent("phx_leave"); len(got) != 1 || got[0].JoinRef != r.sent("phx_join")[0].Ref {
-			t.Errorf("leaves %+v, want one of the join (C27)", got)
+			t.Errorf("leaves %+v, want one of the join", got)
 		}
 		r.srv.SetFaults(realtimetest.Faults{})
 		pass(20 * time.Second)
@@ -185,6 +185,11 @@ func TestFeed_failedJoinsRetryApartFromHealthyChannels(t *testing.T) {
 		if got := r.feed.Stats().Sockets; got != 1 {
 			t.Errorf("%d sockets, want 1: the one that is empty is closed", got)
 		}
+		r.srv.Crash(other.Topic())
+		pass(3 * time.Second)
+		if last := r.srv.Joins(); last[len(last)-1].Conn != healthy {
+			t.Errorf("a channel that was live came back on socket %d, want %d", last[len(last)-1].Conn, healthy)
+		}
 	})
 }
 
@@ -205,13 +210,13 @@ func TestFeed_emptySocketIsClosedAfterThirtySeconds(t *testing.T) {
 	})
 }
 
-func TestU7_orphanedChannelRecoversByRejoin(t *testing.T) {
+func TestC21_U7_orphanedChannelRecoversByRejoin(t *testing.T) {
 	t.Parallel()
 	bubble(t, realtimetest.Options{}, func(r *rig) {
 		r.live()
 		r.srv.Orphan("")
 		r.srv.Change(row("PROCESSING"))
-		pass(time.Minute) // heartbeats are answered all the time, which proves nothing (C21)
+		pass(time.Minute) // heartbeats are answered all the time, which proves nothing
 		r.want("")
 		r.feed.Rejoin("pay_1", "missed")
 		pass(3 * time.Second)

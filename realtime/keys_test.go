@@ -27,7 +27,7 @@ func token(t *testing.T, f realtime.Frame) string {
 	return p.Token
 }
 
-func TestC26_keyIsRenewedInBandAndKeptForRejoins(t *testing.T) {
+func TestC6C26_keyIsRenewedInBandAndKeptForRejoins(t *testing.T) {
 	t.Parallel()
 	bubble(t, realtimetest.Options{}, func(r *rig) {
 		r.live()
@@ -115,6 +115,24 @@ func TestKeys_unconfirmedRenewalMovesToAnotherSocketWithoutAGap(t *testing.T) {
 	}
 }
 
+func TestKeys_freshConfirmationIsAwaitedForTenSeconds(t *testing.T) {
+	t.Parallel()
+	bubble(t, realtimetest.Options{}, func(r *rig) {
+		r.srv.SetFaults(realtimetest.Faults{IgnoreTokens: true})
+		r.live()
+		for len(r.sent("access_token")) == 0 {
+			pass(100 * time.Millisecond)
+		}
+		pushed := time.Now()
+		for len(r.srv.Joins()) == 1 && time.Since(pushed) < time.Minute {
+			pass(100 * time.Millisecond)
+		}
+		if took := time.Since(pushed); took < 9*time.Second || took > 11*time.Second {
+			t.Errorf("joined on another socket %s after the push, want 10 s", took)
+		}
+	})
+}
+
 func TestU3_expiredKeyIsReplacedWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
 	bubble(t, realtimetest.Options{}, func(r *rig) {
@@ -192,7 +210,7 @@ func signed(t *testing.T, key string, claims jwt.MapClaims) string {
 	return s
 }
 
-func TestU5_refusedKeysSeeThreeJoinsInTenMinutes(t *testing.T) {
+func TestC12_U5_refusedKeysSeeThreeJoinsInTenMinutes(t *testing.T) {
 	t.Parallel()
 	bubble(t, realtimetest.Options{}, func(r *rig) {
 		r.keys.set(func(m *mint) {

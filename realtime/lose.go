@@ -50,9 +50,7 @@ func (s *stepper) lose(l *leg, c class, word, detail string) {
 	case refused:
 		s.key = heldKey{}
 		wait = s.pause()
-	case limited:
-		wait += 5 * time.Second
-	case transient, perSocket:
+	case transient, limited, perSocket:
 	}
 	s.retryAt = s.now.Add(wait)
 	s.lost(word)

@@ -19,7 +19,7 @@ func (r *rig) many(n int) {
 	}
 }
 
-func TestManners_joinsPerChannelInTenBadMinutes(t *testing.T) {
+func TestC23C24_joinsPerChannelInTenBadMinutes(t *testing.T) {
 	t.Parallel()
 	const channels = 20
 	tests := []struct {

@@ -17,7 +17,6 @@ type loop struct {
 	mints     mints
 	refs      uint64
 	running   sync.WaitGroup
-	farewell  *time.Timer // cuts sockets that do not part
 }
 
 // follower is a payment's channel and what the loop keeps beside it.
@@ -33,10 +32,7 @@ type follower struct {
 func (f *Feed) Run(ctx context.Context) error {
 	l := &loop{Feed: f, followers: map[string]*follower{}, pool: newPool(f.opts.JoinsPerSecond)}
 	ctx, cancel := context.WithCancel(ctx)
-	defer func() {
-		l.running.Wait()
-		l.farewell.Stop()
-	}()
+	defer l.running.Wait()
 	defer close(f.done)
 	defer cancel()
 

@@ -15,8 +15,7 @@ const (
 	heartbeatWithin = 5 * time.Second // to answer; the server holds everything back 5 s behind each failing join (§3.4)
 	joinHoldback    = 5 * time.Second
 	emptySocketFor  = 30 * time.Second
-	writeTimeout    = 10 * time.Second
-	goodbyeWithin   = 2 * time.Second // for close frames when the Feed ends
+	goodbyeWithin   = 2 * time.Second // to answer a close frame
 	outgoing        = 1024            // frames; a socket that lets more pile up is dead
 )
 
@@ -102,18 +101,12 @@ func writeSocket(ctx context.Context, conn *websocket.Conn, out <-chan []byte) {
 				_ = conn.Close(websocket.StatusNormalClosure, "")
 				return
 			}
-			if write(ctx, conn, data) != nil {
+			if conn.Write(ctx, websocket.MessageText, data) != nil { // one that blocks is ended by a heartbeat's deadline
 				_ = conn.CloseNow()
 				return
 			}
 		}
 	}
-}
-
-func write(ctx context.Context, conn *websocket.Conn, data []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	return conn.Write(ctx, websocket.MessageText, data)
 }
 
 func (f *Feed) readSocket(ctx context.Context, conn *websocket.Conn, s *socket) error {

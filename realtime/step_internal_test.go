@@ -209,19 +209,35 @@ func TestC26_keyThatArrivesWhileJoiningIsPushedAfterTheReply(t *testing.T) {
 	}
 }
 
-func TestC14_changeOfAnotherRowIsNoHint(t *testing.T) {
+func TestC14_changeNeedsOwnIDTypeAndRow(t *testing.T) {
 	t.Parallel()
-	for referenceID, want := range map[string]int{"": 1, "550E8400-E29B-41D4-A716-446655440000": 1, "11111111-1111-4111-8111-111111111111": 0} {
+	const own, foreign = 83664710, 1
+	for _, tt := range []struct {
+		ids               []int64
+		kind, referenceID string
+		want              int
+	}{
+		{[]int64{own}, "UPDATE", "", 1},
+		{[]int64{foreign, own}, "UPDATE", "", 1},
+		{[]int64{own, own}, "INSERT", "550E8400-E29B-41D4-A716-446655440000", 1},
+		{[]int64{own}, "DELETE", "", 1},
+		{[]int64{own}, "UPDATE", "11111111-1111-4111-8111-111111111111", 0},
+		{[]int64{foreign}, "UPDATE", "", 0},
+		{nil, "UPDATE", "", 0},
+		{[]int64{own}, "TRUNCATE", "", 0},
+		{[]int64{own}, "update", "", 0},
+		{[]int64{own}, "", "", 0},
+	} {
 		c, now := liveChannel()
-		_, effects := step(c, evChange{1, "", change{[]int64{83664710}, "UPDATE", referenceID, "PAID"}}, now, func() float64 { return 0.5 })
+		_, effects := step(c, evChange{1, "", change{tt.ids, tt.kind, tt.referenceID, "PAID"}}, now, func() float64 { return 0.5 })
 		hints := 0
 		for _, e := range effects {
 			if n, ok := e.(doNotify); ok && n.kind == Change {
 				hints++
 			}
 		}
-		if hints != want {
-			t.Errorf("%d hints from a row with reference_id %q, want %d", hints, referenceID, want)
+		if hints != tt.want {
+			t.Errorf("%d hints from %+v, want %d", hints, tt, tt.want)
 		}
 	}
 }

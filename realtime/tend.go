@@ -60,7 +60,7 @@ func (l *loop) heartbeatAnswered(m frameCame, now time.Time) {
 	l.schedule(s, now)
 }
 
-// part closes a socket with a close frame, in its own goroutine's time.
+// part closes a socket with a close frame, in its own goroutine's time; one whose server does not answer is cut.
 func (l *loop) part(s *socket) {
 	delete(l.pool.sockets, s.number)
 	l.times.set(s.alarm, time.Time{})
@@ -71,19 +71,14 @@ func (l *loop) part(s *socket) {
 	s.leaving = true
 	l.countSockets(-1)
 	close(s.out)
+	time.AfterFunc(goodbyeWithin, s.stop)
 }
 
-// closeAll is the end of [Feed.Run]. A server that does not answer close frames is cut.
+// closeAll is the end of [Feed.Run].
 func (l *loop) closeAll() {
-	parting := slices.Collect(maps.Values(l.pool.sockets))
-	for _, s := range parting {
+	for _, s := range slices.Collect(maps.Values(l.pool.sockets)) {
 		l.part(s)
 	}
-	l.farewell = time.AfterFunc(goodbyeWithin, func() {
-		for _, s := range parting {
-			s.stop()
-		}
-	})
 }
 
 // followers are the channels on a socket, in a fixed order, so that a seeded run repeats.

@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/dollr-relay/dollr-relay/internal/secret"
 	"github.com/dollr-relay/dollr-relay/realtime"
 	"github.com/dollr-relay/dollr-relay/realtime/realtimetest"
 )
@@ -50,6 +52,22 @@ func TestC1_dialsLikeTheOfficialClient(t *testing.T) {
 	})
 }
 
+func TestC1_keyIsEscaped(t *testing.T) {
+	t.Parallel()
+	const key = "a+b/c=d&vsn=1.0.0 #%"
+	var seen []url.Values
+	bubbleWith(t, realtimetest.Options{}, func(o *realtime.Options) {
+		o.AnonKey = secret.New(key)
+		o.HTTPClient.Transport = spy{o.HTTPClient.Transport, func(r *http.Request) { seen = append(seen, r.URL.Query()) }}
+	}, func(r *rig) {
+		r.feed.Follow(target())
+		pass(time.Second)
+		if len(seen) != 1 || seen[0].Get("apikey") != key || len(seen[0]["vsn"]) != 1 || seen[0].Get("vsn") != "2.0.0" {
+			t.Errorf("dialled with %v, want the key as it is and vsn 2.0.0", seen)
+		}
+	})
+}
+
 type spy struct {
 	next http.RoundTripper
 	see  func(*http.Request)
@@ -60,7 +78,7 @@ func (s spy) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.next.RoundTrip(r)
 }
 
-func TestC2_refusedUpgradeIsReportedAndNotHammered(t *testing.T) {
+func TestC1C2_refusedUpgradeIsAwaitedReportedAndNotHammered(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	bubbleWith(t, realtimetest.Options{ConnectErrorDelay: 6 * time.Second}, func(o *realtime.Options) { o.Logger = jsonLog(&log) }, func(r *rig) {

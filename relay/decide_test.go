@@ -219,7 +219,7 @@ func TestDecide_anAnswerFromBeforeTheEndExpiresNothing(t *testing.T) {
 	}
 }
 
-func TestDecide_hints(t *testing.T) {
+func TestC17C18_hintsChangeNothingCommitted(t *testing.T) {
 	t.Parallel()
 	hint := func(status string) relay.Hint { return relay.Hint{Status: status, At: noon.Add(2 * time.Minute)} }
 	tests := []struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -178,6 +179,12 @@ func (h *heart) factsOf(id string) relay.Facts {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.facts[id]
+}
+
+func (h *heart) questions() []relay.Question {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.asked)
 }
 
 func (h *heart) follows(id string) bool {

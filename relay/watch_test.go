@@ -205,6 +205,25 @@ func TestRelay_contradictionIsNoSecondSuccess(t *testing.T) {
 	})
 }
 
+func TestC19_everyProofIsFollowedByAQuestion(t *testing.T) {
+	t.Parallel()
+	beat(t, func(h *heart) {
+		p := h.register()
+		h.live(p.ID)
+		for proof := range 3 { // also when it was live already
+			before := len(h.questions())
+			h.Hear(p.ID, relay.Heard{Live: true})
+			if got := len(h.questions()) - before; got != 1 {
+				t.Errorf("proof %d is followed by %d questions, want 1", proof+1, got)
+			}
+			h.hint(p.ID, "PROCESSING") // while that question may be under way
+			if got := len(h.questions()) - before; got != 2 {
+				t.Errorf("a change after proof %d makes %d questions, want one more", proof+1, got)
+			}
+		}
+	})
+}
+
 // TestRelay_missedByRealtime tells a deaf channel from one that has told already, or has not had to.
 func TestRelay_missedByRealtime(t *testing.T) {
 	t.Parallel()
