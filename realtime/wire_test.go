@@ -52,6 +52,15 @@ func TestC1_dialsLikeTheOfficialClient(t *testing.T) {
 	})
 }
 
+func TestC2_whatNotToTryAgainFast(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]bool{401: true, 403: true, 404: true, 400: false, 429: false, 500: false, 502: false, 503: false} {
+		if got := (&realtime.UpgradeError{Status: status}).Misconfigured(); got != want {
+			t.Errorf("Misconfigured() = %t for status %d, want %t", got, status, want)
+		}
+	}
+}
+
 func TestC1_keyIsEscaped(t *testing.T) {
 	t.Parallel()
 	const key = "a+b/c=d&vsn=1.0.0 #%"

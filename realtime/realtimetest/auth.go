@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -25,7 +26,10 @@ func (e *authError) Error() string { return e.text }
 // reason is how a join reply spells it.
 func (e *authError) reason() string { return e.code + ": " + e.text }
 
-const missingClaims = "Fields `role` and `exp` are required in JWT"
+const (
+	missingClaims = "Fields `role` and `exp` are required in JWT"
+	oddExpiry     = "Token expiration time is invalid"
+)
 
 // claims are what a verified token says.
 type claims struct {
@@ -65,11 +69,11 @@ func (s *Server) verify(token string) (claims, *authError) {
 	}
 	number, ok := rawExp.(json.Number)
 	if !ok {
-		return claims{}, &authError{"InvalidJWTToken", "Token expiration time is invalid"}
+		return claims{}, &authError{"InvalidJWTToken", oddExpiry}
 	}
 	seconds, err := number.Float64()
 	if err != nil || math.Abs(seconds) > 1<<53 {
-		return claims{}, &authError{"InvalidJWTToken", "Token expiration time is invalid"}
+		return claims{}, &authError{"InvalidJWTToken", oddExpiry}
 	}
 	whole, fraction := math.Modf(seconds)
 	exp := time.Unix(int64(whole), int64(fraction*1e9))
@@ -89,10 +93,21 @@ func (c claims) expired(now time.Time) *authError {
 
 // upgradeText is the `error` of a refused upgrade, which does not say how long ago a token has expired.
 func (e *authError) upgradeText() string {
-	if strings.HasPrefix(e.text, "Token has expired") {
+	switch {
+	case strings.HasPrefix(e.text, "Token has expired"):
 		return "Token has expired"
+	case e.text == oddExpiry:
+		return "Error connecting to Realtime"
 	}
 	return e.text
+}
+
+// upgradeStatus is 401, except for an expiry that the service trips over.
+func (e *authError) upgradeStatus() int {
+	if e.text == oddExpiry {
+		return http.StatusInternalServerError
+	}
+	return http.StatusUnauthorized
 }
 
 // Token mints a key as the project's auth service would: HS256, with iat now and exp after life. Extra claims override.

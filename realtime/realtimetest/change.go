@@ -140,7 +140,7 @@ func (c *conn) noise(f Faults, ch *channel) {
 		c.send(message{topic: "realtime:nobody", event: "tomorrow", payload: mustJSON(object{"x": []int{1}})})
 	}
 	if f.BinaryFrames && c.vsn == vsn2 {
-		c.write(websocket.MessageBinary, []byte("\x04\x01\x01\x02\x01te{}x"))
+		c.write(websocket.MessageBinary, []byte("\x04\x01\x01\x02\x01te{}{}"))
 	}
 	if f.MalformedFrames {
 		c.sendRaw([]byte(`[null,null,"` + ch.topic + `",`))

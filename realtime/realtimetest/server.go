@@ -186,7 +186,7 @@ func (s *Server) admit(r *http.Request) (token string, code int, text string) {
 		return "", http.StatusUnauthorized, "API key is missing"
 	}
 	if _, err := s.verify(token); err != nil {
-		return "", http.StatusUnauthorized, err.upgradeText()
+		return "", err.upgradeStatus(), err.upgradeText()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

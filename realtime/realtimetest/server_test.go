@@ -99,7 +99,7 @@ func TestS6_systemErrorsLeaveTheChannelJoined(t *testing.T) {
 	}
 }
 
-func TestS7S8_joinErrorsBlockTheSocket(t *testing.T) {
+func TestS7S8S9S17_joinErrorsBlockTheSocket(t *testing.T) {
 	t.Parallel()
 	run(t, realtimetest.Options{MaxJoinsPerSecond: 1}, func(b *bench) {
 		b.connect("2.0.0")
@@ -110,19 +110,55 @@ func TestS7S8_joinErrorsBlockTheSocket(t *testing.T) {
 		if took := time.Since(start); took != 5*time.Second {
 			t.Errorf("the refusal came after %s, want 5 s", took)
 		}
-		b.expect(`[null,"2","phoenix","phx_reply",{"response":{},"status":"ok"}]`) // only now (S9)
+		b.expect(`[null,"2","phoenix","phx_reply",{"response":{},"status":"ok"}]`) // only now
 		for ref := range 5 {
 			b.join(fmt.Sprint(10+ref), b.srv.Token(time.Hour), "[]")
 			if _, err := b.next(time.Second); err != nil {
 				t.Fatal(err)
 			}
 			if ref > 0 {
-				b.expect(closeFrame(fmt.Sprint(10 + ref - 1))) // superseded (S17)
+				b.expect(closeFrame(fmt.Sprint(10 + ref - 1))) // superseded
 			}
 		}
 		b.join("99", b.srv.Token(time.Hour), "[]")
 		b.expect(errorFrame("99", "ClientJoinRateLimitReached: Too many joins per second"))
 		b.expectClose(websocket.StatusGoingAway)
+
+		b.connect("2.0.0")
+		b.srv.SetFaults(realtimetest.Faults{JoinError: "TenantNotFound: Tenant with the given ID does not exist"})
+		b.join("1", b.srv.Token(time.Hour), "[]")
+		b.expect(errorFrame("1", "TenantNotFound: Tenant with the given ID does not exist"))
+		b.expectClose(websocket.StatusGoingAway)
+	})
+}
+
+func TestS6_confirmationOnDemand(t *testing.T) {
+	t.Parallel()
+	run(t, realtimetest.Options{SystemDelay: 3 * time.Second}, func(b *bench) {
+		b.connect("2.0.0")
+		b.srv.SetFaults(realtimetest.Faults{MuteSystem: true})
+		b.join("1", b.srv.Token(time.Hour), "["+binding+"]")
+		if reply, err := b.next(time.Second); err != nil || !strings.Contains(reply, `"status":"ok"`) {
+			t.Fatalf("join answered %s, %v, want ok", reply, err)
+		}
+		start := time.Now()
+		time.Sleep(40 * time.Second) // never, as long as the feed is cold
+		b.srv.SetFaults(realtimetest.Faults{SystemError: `{:error, "Too many database timeouts"}`})
+		b.expect(systemFrame("1", "postgres_changes", `{:error, "Too many database timeouts"}`, "error"))
+		if took := time.Since(start); took < 40*time.Second {
+			t.Errorf("something came after %s although the feed was mute for 40 s", took)
+		}
+		b.srv.SetFaults(realtimetest.Faults{})
+		start = time.Now()
+		b.join("2", b.srv.Token(time.Hour), "["+binding+"]")
+		if reply, err := b.next(time.Second); err != nil || !strings.Contains(reply, `"status":"ok"`) {
+			t.Fatalf("join answered %s, %v, want ok", reply, err)
+		}
+		b.expect(closeFrame("1"))
+		b.expect(systemFrame("2", "postgres_changes", "Subscribed to PostgreSQL", "ok"))
+		if took := time.Since(start); took != 3*time.Second {
+			t.Errorf("confirmed after %s, want 3 s", took)
+		}
 	})
 }
 

@@ -124,6 +124,9 @@ func (c *client) seeHeartbeat() {
 			if s.What == "heartbeat" && s.Status == "ok" {
 				return
 			}
+			if s.What == "change" {
+				c.t.Fatalf("the vendor's client saw %+v, want no change", s)
+			}
 		case <-deadline:
 			c.t.Fatal("the vendor's client saw no heartbeat answered")
 		}
@@ -169,6 +172,39 @@ func TestJudge_officialClient(t *testing.T) {
 			c.say("leave")
 			c.see("status CLOSED")
 			c.see("left ok")
+		})
+		t.Run("odd changes over "+vsn, func(t *testing.T) {
+			t.Parallel()
+			table := realtimetest.StatusTable()
+			table.Key = []string{"id", "reference_id"} // so that a DELETE passes the filter
+			c := start(t, vsn, realtimetest.Options{Tables: []realtimetest.Table{table}}, realtimetest.Faults{}, time.Hour)
+			c.subscribed()
+			c.srv.Publish(realtimetest.Change{Type: realtimetest.Insert, Record: realtimetest.Row{"id": "9007199254740993", "reference_id": reference, "status": "text"}})
+			if s := c.see("change INSERT"); s.New["id"] != 9007199254740992.0 || s.New["status"] != "text" { // as its casting does
+				t.Errorf("text cells arrived as %+v", s)
+			}
+			c.srv.Publish(realtimetest.Change{
+				Type: realtimetest.Update, OldRecord: realtimetest.Row{"id": 7}, Error: realtimetest.ErrorTooLarge,
+				Record: realtimetest.Row{"id": 7, "reference_id": reference, "status": strings.Repeat("x", 100)},
+			})
+			if s := c.see("change UPDATE"); len(s.Errors) != 1 || s.Errors[0] != realtimetest.ErrorTooLarge || s.New["id"] != 7.0 || s.New["status"] != nil {
+				t.Errorf("the 413 arrived as %+v", s)
+			}
+			c.srv.SetFaults(realtimetest.Faults{ForeignIDs: true})
+			c.srv.Change(row("FOREIGN"))
+			for range 3 { // a second apart: it has been sent
+				c.seeHeartbeat()
+			}
+			c.srv.SetFaults(realtimetest.Faults{BinaryFrames: true, UnknownEvents: true})
+			c.srv.Publish(realtimetest.Change{Type: realtimetest.Delete, OldRecord: realtimetest.Row{"id": 7, "reference_id": reference, "status": "gone"}})
+			if s := c.see("change DELETE"); len(s.New) != 0 || s.Old["id"] != 7.0 || s.Old["status"] != nil { // and nothing of the foreign one
+				t.Errorf("DELETE arrived as %+v", s)
+			}
+			c.srv.SetFaults(realtimetest.Faults{})
+			c.srv.Orphan("")
+			c.srv.Forget("")
+			c.say("auth %s", c.srv.Token(2*time.Hour)) // "unmatched topic", which the vendor's client does not mind
+			c.seeHeartbeat()
 		})
 		t.Run("errors over "+vsn, func(t *testing.T) {
 			t.Parallel()
