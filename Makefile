@@ -9,7 +9,7 @@ BENCH    ?= .
 BENCHTIME ?= 2s
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test sim sim-mutants lint fmt generate bench setup clean
+.PHONY: help demo build test sim sim-mutants lint fmt generate bench bench-go soak setup clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,14 @@ fmt: ## format the Go code
 generate: ## rebuild the generated files that are committed
 	$(GO) generate ./...
 
-bench: ## run the benchmarks (BENCH=regexp, BENCHTIME=2s)
+bench: ## measure every promise beside a floor and write docs/benchmarks.md (about ten minutes)
+	$(GO) run ./internal/bench promises --write docs/benchmarks.md
+
+bench-go: ## run the Go benchmarks of the parts (BENCH=regexp, BENCHTIME=2s)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
+
+soak: ## run a relay with 5,000 pages and 200 payments a minute through trouble (FOR=10m SEED=1)
+	$(GO) run ./internal/bench soak --for $(or $(FOR),10m) --seed $(or $(SEED),1) --write docs/benchmarks.md
 
 setup: ## install what the tests need: linter, Debian packages (Chromium, Node.js), npm packages
 	@scripts/setup.sh all

@@ -136,16 +136,25 @@ func (c *Cluster) url(database string) string {
 // Database makes an empty database and returns its URL.
 func (c *Cluster) Database(tb testing.TB) string {
 	tb.Helper()
-	name := fmt.Sprintf("test_%d", c.made.Add(1))
-	db, err := sql.Open("pgx", c.url("postgres"))
+	address, err := c.Create(tb.Context())
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer func() { _ = db.Close() }()
-	if _, err := db.ExecContext(tb.Context(), "CREATE DATABASE "+name); err != nil {
-		tb.Fatalf("create database: %v", err)
+	return address
+}
+
+// Create makes an empty database and returns its URL.
+func (c *Cluster) Create(ctx context.Context) (string, error) {
+	name := fmt.Sprintf("test_%d", c.made.Add(1))
+	db, err := sql.Open("pgx", c.url("postgres"))
+	if err != nil {
+		return "", err
 	}
-	return c.url(name)
+	defer func() { _ = db.Close() }()
+	if _, err := db.ExecContext(ctx, "CREATE DATABASE "+name); err != nil {
+		return "", fmt.Errorf("create database: %w", err)
+	}
+	return c.url(name), nil
 }
 
 // Stop ends the server at once and removes its folder.

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/dollr-relay/dollr-relay/internal/dollr/dollrtest"
+)
+
+// figures are of one server with one number of pages.
+type figures struct {
+	bytes, resident int64   // memory of a page, and of the process with all of them
+	idle            float64 // share of a core while nothing happens
+	back            time.Duration
+	hints           []time.Duration // from the socket that brings it to the page
+	callbacks       []time.Duration // from the terminal hint to the backend
+}
+
+// board is where the customers write down what they see: when which page first saw which status.
+type board struct {
+	mu   sync.Mutex
+	seen map[string][]time.Time // by status, by page
+}
+
+func newBoard(pages int) *board {
+	return &board{seen: map[string][]time.Time{processing: make([]time.Time, pages), completed: make([]time.Time, pages)}}
+}
+
+const processing, completed = "PROCESSING", "COMPLETED"
+
+func (b *board) hear(page int, message []byte) {
+	now := time.Now()
+	for status, at := range b.seen {
+		if bytes.Contains(message, []byte(`"status":"`+status+`"`)) {
+			b.mu.Lock()
+			if at[page].IsZero() {
+				at[page] = now
+			}
+			b.mu.Unlock()
+		}
+	}
+}
+
+// floorPages measures the floor.
+func (c *promises) floorPages(ctx context.Context, n int) (f figures, err error) {
+	w := newWorld()
+	defer w.close()
+	server, err := w.startFloor(ctx)
+	if err != nil {
+		return f, err
+	}
+	defer server.kill()
+	payments := make([]payment, n)
+	for i := range payments {
+		id := uuid.NewString()
+		payments[i] = payment{ID: id, Reference: id, Token: id}
+	}
+	return f, c.measure(ctx, w, server, payments, n/10, &f, func(p payment, status string) error { return w.tellFloor(ctx, p.ID, status) })
+}
+
+// relayPages measures the relay; a tenth of the payments are heard of by realtime.
+func (c *promises) relayPages(ctx context.Context, n int, binary, database string) (f figures, err error) {
+	w := newWorld()
+	defer w.close()
+	relay, err := w.startRelay(ctx, binary, database)
+	if err != nil {
+		return f, err
+	}
+	defer relay.kill()
+	live, err := w.register(ctx, relay, dollrtest.Collection, "PENDING", n/10, 32)
+	if err != nil {
+		return f, err
+	}
+	others, err := w.register(ctx, relay, dollrtest.Payout, "PENDING", n-n/10, 32)
+	if err != nil {
+		return f, err
+	}
+	if err := await(ctx, "every collection is live", func() (bool, error) {
+		values, err := relay.metrics(ctx)
+		return values[`dollr_relay_payments{link="live"}`] == float64(len(live)), err
+	}); err != nil {
+		return f, err
+	}
+	time.Sleep(5 * time.Second) // first questions are over
+	err = c.measure(ctx, w, relay, append(live, others...), n/10, &f, func(p payment, status string) error {
+		return w.dollr.SetStatus(dollrtest.ExecutionKey(dollrtest.Collection, p.Reference), status)
+	})
+	for _, p := range live {
+		for _, callback := range w.delivered()[p.Reference] {
+			f.callbacks = append(f.callbacks, callback.at.Sub(w.sentAt(p.Reference)))
+		}
+	}
+	if err == nil && len(f.callbacks) != len(live) {
+		err = fmt.Errorf("%d callbacks for %d payments", len(f.callbacks), len(live))
+	}
+	return f, err
+}
+
+// measure opens the pages, cuts them, opens them again, and changes the first of the payments.
+func (c *promises) measure(ctx context.Context, w *world, server *process, payments []payment, changing int, f *figures, set func(payment, string) error) error {
+	before, err := server.resident()
+	if err != nil {
+		return err
+	}
+	seen, tokens := newBoard(len(payments)), make([]string, len(payments))
+	for i, p := range payments {
+		tokens[i] = p.Token
+	}
+	pages := newCrowd(server.Public, tokens, seen.hear)
+	defer pages.cut()
+	if _, err := pages.open(ctx, 64); err != nil {
+		return err
+	}
+	time.Sleep(10 * time.Second)
+	if f.resident, err = server.resident(); err != nil {
+		return err
+	}
+	f.bytes = (f.resident - before) / int64(len(payments))
+	cpu, err := server.cpu()
+	if err != nil {
+		return err
+	}
+	const quiet = 25 * time.Second // one ping for each page
+	time.Sleep(quiet)
+	after, err := server.cpu()
+	if err != nil {
+		return err
+	}
+	f.idle = float64(after-cpu) / float64(quiet)
+	pages.cut()
+	if f.back, err = pages.open(ctx, len(payments)); err != nil {
+		return err
+	}
+	time.Sleep(3 * time.Second)
+	for _, status := range []string{processing, completed} {
+		took, err := c.hints(ctx, w, payments[:changing], seen, status, set)
+		if err != nil {
+			return err
+		}
+		f.hints = append(f.hints, took...)
+		time.Sleep(2 * time.Second) // the truth about it
+	}
+	return pages.err()
+}
+
+// hints changes payments at the wanted rate, and returns how long each took to its page.
+func (c *promises) hints(ctx context.Context, w *world, payments []payment, seen *board, status string, set func(payment, string) error) ([]time.Duration, error) {
+	began := time.Now()
+	for i, p := range payments {
+		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(c.Rate))))
+		if err := set(p, status); err != nil {
+			return nil, err
+		}
+	}
+	took := make([]time.Duration, len(payments))
+	return took, await(ctx, status+" on every page", func() (bool, error) {
+		seen.mu.Lock()
+		defer seen.mu.Unlock()
+		for i, p := range payments {
+			at := seen.seen[status][i]
+			if at.IsZero() {
+				return false, nil
+			}
+			took[i] = at.Sub(w.sentAt(p.Reference))
+		}
+		return true, nil
+	})
+}
