@@ -58,16 +58,26 @@ func TestGuides_shopsThatShipOnce(t *testing.T) {
 		ready string // what the shop prints when it listens
 	}{
 		{"html", "The shop is at"},
+		{"express", "The shop is at"},
+		{"react", "Ready in"},
 	} {
 		t.Run(lang.name, func(t *testing.T) {
 			g := readGuide(t, "integration/"+lang.name+".md")
 			d := opened(t, quickstart)
 			g.write(t, d.folder, d.ports)
-			s := &shop{desk: d, quickstart: quickstart}
+			d.install(t, g)
+			if code, ok := g.runs["module"]; ok {
+				d.paste(t, "module", code)
+			}
+			s := &shop{desk: d}
 			s.terminal, _ = d.start(t, "shop", g.run(t, "shop"))
 			s.terminal.waitFor(t, lang.ready, 1)
 			s.visit(t)
 			s.shipsOnce(t)
+			if lang.name == "react" {
+				s.visit(t, "own")
+				s.terminal.waitFor(t, "shipping order 1002", 1)
+			}
 		})
 	}
 }

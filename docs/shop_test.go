@@ -19,17 +19,16 @@ import (
 // shop is a guide's shop at work, beside the sandbox and the relay of the quickstart.
 type shop struct {
 	*desk
-	quickstart guide
-	terminal   *terminal
+	terminal *terminal
 }
 
 // visit lets a customer buy and pay in a browser, and says what he met if that did not end in thanks.
-func (s *shop) visit(t *testing.T) {
+func (s *shop) visit(t *testing.T, how ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "node", "testdata/customer.mjs",
-		s.ports.Replace("http://localhost:3000/"), s.ports.Replace("http://localhost:8090"))
+	args := []string{"testdata/customer.mjs", s.ports.Replace("http://localhost:3000/"), s.ports.Replace("http://localhost:8090")}
+	cmd := exec.CommandContext(ctx, "node", append(args, how...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the customer: %v\n%s", err, out)
 	}
@@ -117,4 +116,40 @@ func (s *shop) post(t *testing.T, body string, stranger bool) int {
 	_, _ = io.Copy(io.Discard, answer.Body)
 	_ = answer.Body.Close()
 	return answer.StatusCode
+}
+
+// install does what the guide's npm commands do, but with the versions that this folder's lock file pins, and without a
+// network: scripts/setup.sh has installed them.
+func (d *desk) install(t *testing.T, g guide) {
+	t.Helper()
+	code, ok := g.runs["install"]
+	if !ok {
+		return
+	}
+	const installed = "integration/node_modules"
+	if _, err := os.Stat(installed); err != nil {
+		out, err := exec.CommandContext(t.Context(), "npm", "ci", "--prefix", "integration", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error").CombinedOutput()
+		if err != nil {
+			t.Fatalf("npm ci: %v\n%s", err, out)
+		}
+	}
+	packages, found := strings.CutPrefix(strings.TrimSpace(code), "npm install ")
+	if !found {
+		t.Fatalf("install is %q, want npm install …", code)
+	}
+	for name := range strings.FieldsSeq(packages) {
+		if name == "next" && os.Getenv("NEXT") == "" {
+			continue // see testdata/approuter.mjs
+		}
+		if _, err := os.Stat(filepath.Join(installed, name)); err != nil {
+			t.Errorf("the guide installs %s, and integration/package.json does not", name)
+		}
+	}
+	path, err := filepath.Abs(installed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, filepath.Join(d.folder, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -62,6 +62,13 @@ func newDesk(t *testing.T) *desk {
 	}
 	sandbox := freePort(t)
 	pairs := []string{"8090", sandbox, "dollr-relay sandbox", "dollr-relay sandbox --listen 127.0.0.1:" + sandbox}
+	if os.Getenv("NEXT") == "" {
+		router, err := filepath.Abs("testdata/approuter.mjs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pairs = append(pairs, "npx next dev", "node "+router)
+	}
 	for _, port := range []string{"8080", "9090", "3000"} {
 		pairs = append(pairs, port, freePort(t))
 	}

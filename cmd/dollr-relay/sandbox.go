@@ -33,7 +33,7 @@ func (s *sandboxCommand) Run(ctx context.Context, c *console) error {
 	}
 	c.printf("# Control it under %s/_sandbox/, for example:\n", base)
 	c.printf("#   curl -X POST %s/_sandbox/payments -d '{\"payee_amount\":\"250.00\",\"payee_currency\":\"USD\"}'\n", base)
-	c.printf("#   curl -X PUT %s/_sandbox/payments/REFERENCE_ID/status -d '{\"status\":\"COMPLETED\"}'\n", base)
+	c.printf("#   curl -X PUT %s/_sandbox/payments/latest/status -d '{\"status\":\"COMPLETED\"}'   # or the reference_id instead of latest\n", base)
 	return runSandbox(ctx, sandbox.New(sandbox.Options{KeyLife: s.KeyLife}), listener)
 }
 

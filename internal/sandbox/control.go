@@ -60,6 +60,9 @@ func (s *Sandbox) createPayment(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusConflict, err)
 		return
 	}
+	s.mu.Lock()
+	s.latest = created.Key()
+	s.mu.Unlock()
 	answer(w, http.StatusCreated, created)
 }
 
@@ -142,8 +145,14 @@ func (s *Sandbox) runScript(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// find looks a payment up by its reference id, or for a source by TYPE:ID.
+// find looks a payment up by its reference id, for a source by TYPE:ID, or as "latest".
 func (s *Sandbox) find(reference string) (dollrtest.Payment, error) {
+	if reference == "latest" {
+		s.mu.Lock()
+		key := s.latest
+		s.mu.Unlock()
+		return s.dollr.Find(key)
+	}
 	if kind, id, ok := strings.Cut(reference, ":"); ok {
 		n, _ := strconv.ParseInt(id, 10, 64)
 		return s.dollr.Find(dollrtest.SourceKey(kind, n))

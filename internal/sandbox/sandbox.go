@@ -33,6 +33,7 @@ type Sandbox struct {
 	scripts chan script
 
 	mu     sync.Mutex
+	latest string // key of the payment that was made last
 	faults faults
 	silent map[string]bool // payments, by key, that are changed without a row change
 }
