@@ -113,6 +113,7 @@ type Payment struct {
 
 	// Filled in by the store.
 	Siblings []string // succeeded payments of the same source
+	Live     bool     // some replica has proof of realtime; false where there are no replicas, and in transactions
 	Revision int64    // grows by one with every commit, whatever it changed
 }
 

@@ -93,3 +93,26 @@ func (b Box) Look(ctx context.Context, id string) (callbacktest.Row, error) {
 }
 
 var _ callback.Outbox = Box{}
+
+// ExpireLease makes a replica's lease one that ran out so long ago.
+func ExpireLease(ctx context.Context, s *Store, id string, ago time.Duration) error {
+	_, err := s.engine.reader().ExecContext(ctx, `UPDATE replicas SET lease_until = `+clockNow+` - CAST($2 AS BIGINT) WHERE id = $1`, id, ago.Milliseconds())
+	return err
+}
+
+// Newer changes a database as a later version's expanding migration might.
+func Newer(ctx context.Context, url string) error {
+	engine, err := openPostgres(ctx, url)
+	if err != nil {
+		return err
+	}
+	for _, statement := range []string{
+		`ALTER TABLE payments ADD COLUMN later TEXT NOT NULL DEFAULT ''`, `CREATE TABLE later (id TEXT)`,
+		`INSERT INTO schema_version (version) VALUES (99)`,
+	} {
+		if _, err := engine.db.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return engine.close()
+}

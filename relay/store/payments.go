@@ -109,7 +109,32 @@ func (s *Store) Find(ctx context.Context, id string) (relay.Payment, error) {
 	started := time.Now()
 	defer func() { s.opts.Observe("find", time.Since(started)) }()
 	found, err := findRow(ctx, s.engine.reader(), id)
+	if err == nil {
+		err = s.fillLive(ctx, []*relay.Payment{&found.Payment})
+	}
 	return found.Payment, err
+}
+
+// fillLive fills in what only replicas know, where there are some.
+func (s *Store) fillLive(ctx context.Context, found []*relay.Payment) error {
+	leases, ok := s.Leases()
+	if !ok || len(found) == 0 {
+		return nil
+	}
+	var open []string
+	for _, p := range found {
+		if !p.Final() && p.HasRealtime() {
+			open = append(open, p.ID)
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	sights, err := leases.Sights(ctx, "", open)
+	for _, p := range found {
+		p.Live = sights[p.ID].Live
+	}
+	return err
 }
 
 // unanswered holds for a final payment until its later question, due $2 after it settled, is done: Dollr
@@ -185,12 +210,14 @@ func (s *Store) List(ctx context.Context, f Filter) ([]relay.Payment, int64, err
 		next = rows[f.Limit-1].seq
 	}
 	found := payments(rows)
+	each := make([]*relay.Payment, len(found))
 	for i := range found {
+		each[i] = &found[i]
 		if found[i].Siblings, err = siblings(ctx, s.engine.reader(), found[i]); err != nil {
 			return nil, 0, err
 		}
 	}
-	return found, next, nil
+	return found, next, s.fillLive(ctx, each)
 }
 
 func payments(rows []row) []relay.Payment {

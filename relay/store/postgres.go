@@ -1,13 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver, under its name pgx
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // postgresConns is the size of the pool. Measured on two cores: 64 connections were no faster.
@@ -17,23 +19,37 @@ const postgresConns = 24
 // hour, and with it the question to Dollr that waits for it. SQLite waits as long for its lock.
 const transactionTimeout = 10 * time.Second
 
+// idleTransaction is after how many milliseconds the server ends a transaction whose process says nothing. A relay that is
+// stopped in the middle of one would hold the row for as long, and everybody who wants it.
+const idleTransaction = "5000"
+
+// connectTimeout is for a server that does not answer, unless the URL says otherwise.
+const connectTimeout = 5 * time.Second
+
 // postgres is a database that several relays may share.
 type postgres struct {
-	db   *sql.DB
-	held *sql.Conn // holds the relay lock; nil if it was not taken
+	db     *sql.DB
+	config *pgx.ConnConfig
+	held   *sql.Conn // holds the relay lock; nil if it was not taken
 }
 
 func openPostgres(ctx context.Context, url string) (*postgres, error) {
-	db, err := sql.Open("pgx", url)
+	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", hidden(err))
 	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = idleTransaction
+	config.RuntimeParams["application_name"] = cmp.Or(config.RuntimeParams["application_name"], "dollr-relay")
+	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(postgresConns)
 	db.SetMaxIdleConns(postgresConns)
 	if err := db.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", hidden(err)), db.Close())
 	}
-	return &postgres{db: db}, nil
+	return &postgres{db: db, config: config}, nil
 }
 
 // hidden keeps an error of the driver from quoting the URL, which holds a password.
