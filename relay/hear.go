@@ -76,6 +76,7 @@ func (r *Relay) hearChange(id string, change Change) {
 		switch effect := effect.(type) {
 		case Publish:
 			r.hub.publish(effect.Status)
+			r.tell(News{ID: id, Status: &effect.Status})
 			r.opts.Monitor.HintToPage(now.Sub(change.At))
 			w.p, w.hinted = p, true
 			r.refreshLocked(w)

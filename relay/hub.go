@@ -185,6 +185,19 @@ func (p *Page) Take() (status, link Frame) {
 	return status, link
 }
 
+// unsettled lists the payments that somebody here looks at or waits for, and that are not known to be final.
+func (h *Hub) unsettled() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ids := make([]string, 0, len(h.topics))
+	for id, t := range h.topics {
+		if !t.status.Final {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // Open returns how many checkout pages are open in this process.
 func (h *Hub) Open() int {
 	h.mu.Lock()

@@ -18,6 +18,8 @@ func (r *Relay) OpenPage(ctx context.Context, id string) (*Page, error) {
 	defer r.mu.Unlock()
 	if w := r.watches[id]; w != nil {
 		p = w.withHint(p)
+	} else if !r.ownsLocked(id) && !p.Final() {
+		r.watches[id] = &watch{place: -1, p: p.slim(), hinted: p.Hint(r.now()) != "", away: Sight{Live: p.Live}}
 	}
 	r.hub.seed(p.Shown(r.now()))
 	r.hub.setLink(id, r.linkOfLocked(p))

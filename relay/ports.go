@@ -119,12 +119,6 @@ func (p Payment) slim() Payment {
 	return p
 }
 
-// Sight is what one replica knows of a payment and others need.
-type Sight struct {
-	Pages bool // checkout pages are open there
-	Live  bool // realtime is proven there
-}
-
 // Monitor hears of what an operator wants to count. Its methods must not block.
 type Monitor interface {
 	// Reported hears of every outcome, and of contradicted successes, by the last word of their type.

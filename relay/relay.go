@@ -27,27 +27,35 @@ type Relay struct {
 	asker    Asker
 	schedule Schedule
 	hub      *Hub
+	replicas Replicas                 // nil: this relay is the only one on its database
 	reported func(callbackURL string) // wakes the sender of callbacks and the readers of the feed
 	now      func() time.Time
 	log      *slog.Logger
 
-	hints chan heardHint // waiting to be committed
-	woken chan struct{}
+	hints  chan heardHint // waiting to be committed
+	woken  chan struct{}
+	reread chan struct{} // there are touched ones
+	behind chan struct{} // news may have been lost
 
 	mu        sync.Mutex
 	watches   map[string]*watch
 	wakeups   wakeups
 	dollrDown bool            // the breaker is open
 	storeDown bool            // the last transaction failed
+	owned     map[string]bool // slots of payments, with replicas
+	degraded  map[string]bool // slots whose owner cannot reach Dollr
+	heldUntil time.Time       // end of the lease
+	touched   map[string]bool // payments to be read again
 	words     map[string]bool // unknown ones that were told
 }
 
-// Parts are what a Relay works with. Feed may be nil.
+// Parts are what a Relay works with. Feed may be nil, and Replicas if the relay is the only one on its database.
 type Parts struct {
 	Store    Store
 	Feed     Feed
 	Asker    Asker
 	Schedule Schedule
+	Replicas Replicas
 	Reported func(callbackURL string)
 }
 
@@ -70,22 +78,28 @@ func New(parts Parts, opts Options) (*Relay, error) {
 	}
 	return &Relay{
 		opts: opts, store: parts.Store, feed: parts.Feed, asker: parts.Asker, schedule: parts.Schedule,
-		reported: parts.Reported, hub: NewHub(), now: opts.Now, log: opts.Logger,
+		replicas: parts.Replicas, reported: parts.Reported, hub: NewHub(), now: opts.Now, log: opts.Logger,
 		watches: map[string]*watch{}, words: map[string]bool{}, woken: make(chan struct{}, 1), hints: make(chan heardHint, maxWaitingHints),
+		owned: map[string]bool{}, touched: map[string]bool{}, reread: make(chan struct{}, 1), behind: make(chan struct{}, 1),
 	}, nil
 }
 
 // Hub returns the hub of this relay's pages.
 func (r *Relay) Hub() *Hub { return r.hub }
 
-// Run takes up the payments that the database knows as open, then keeps the deadlines of all
-// watched ones until ctx ends.
+// resumeBatch is how many payments are read at once.
+const resumeBatch = 1000
+
+// Run takes up the payments that the database knows as open, or waits to be given some (see [Relay.Own]), then keeps
+// the deadlines of all watched ones until ctx ends.
 func (r *Relay) Run(ctx context.Context) error {
-	if err := r.resume(ctx); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("take up open payments: %w", err)
-	}
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
+	if r.replicas != nil {
+		helpers.Go(func() { r.keepUp(ctx) })
+	} else if err := r.resume(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("take up open payments: %w", err)
+	}
 	for range hintCommitters {
 		helpers.Go(func() { r.commitHints(ctx) })
 	}
@@ -106,7 +120,7 @@ func (r *Relay) Run(ctx context.Context) error {
 func (r *Relay) resume(ctx context.Context) error {
 	after, total := "", 0
 	for {
-		batch, err := r.store.Watched(ctx, after, r.now(), 1000)
+		batch, err := r.store.Watched(ctx, after, r.now(), resumeBatch)
 		if err != nil {
 			return err
 		}
@@ -207,6 +221,7 @@ func (r *Relay) Observe(ctx context.Context, id string, seen Observation) (Payme
 // committed is the one place from which anybody hears of a change: the database has it now.
 func (r *Relay) committed(ctx context.Context, p Payment, effects []Effect) {
 	r.follow(p)
+	news := News{ID: p.ID, Revision: p.Revision}
 	for _, effect := range effects {
 		switch effect := effect.(type) {
 		case AskNow:
@@ -216,9 +231,15 @@ func (r *Relay) committed(ctx context.Context, p Payment, effects []Effect) {
 			r.log.InfoContext(ctx, "outcome", slog.String("payment", p.ID), slog.String("type", effect.Type),
 				slog.String("status", p.Status), slog.Bool("late", p.Late), slog.Int64("version", p.Version))
 			r.reported(p.CallbackURL)
+			news.Reported = true
 		case UnknownWord:
 			r.unknownWord(ctx, p, effect.Word)
-		case Record, Publish: // written in the transaction, and shown by follow
+		case Publish: // shown here by follow
+			news.Status = &effect.Status
+		case Record: // written in the transaction
 		}
+	}
+	if len(effects) > 0 {
+		r.tell(news)
 	}
 }

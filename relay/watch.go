@@ -1,9 +1,13 @@
 package relay
 
-import "time"
+import (
+	"time"
+
+	"github.com/dollr-relay/dollr-relay/relay/lease"
+)
 
 // watch is a payment that this process watches, as it was last committed, and what is known of it
-// here only.
+// here only. Of a payment that another replica watches there is one while pages are open here.
 type watch struct {
 	p         Payment // slim
 	pages     int     // open checkout pages here
@@ -19,6 +23,8 @@ type watch struct {
 	rumorAt   time.Time // when it was heard first
 	failures  int       // questions in a row without an answer
 	alerted   bool      // the operator was told that Dollr tells nothing
+	away      Sight     // what other replicas know of it
+	noted     Sight     // what they were told
 
 	wakeAt time.Time // when refresh is due; zero: never
 	place  int       // in the heap of wake-ups; -1: not in it
@@ -36,6 +42,10 @@ func (r *Relay) follow(p Payment) {
 	}
 	if w == nil {
 		w = &watch{place: -1, pages: r.hub.OpenPages(p.ID)}
+		if !r.ownsLocked(p.ID) && w.pages == 0 {
+			r.hub.publish(p.Shown(r.now())) // somebody may wait for it
+			return
+		}
 		r.watches[p.ID] = w
 	}
 	if p.Revision < w.p.Revision {
@@ -70,7 +80,7 @@ func (r *Relay) asked(id string) (Payment, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.watches[id]
-	if w == nil {
+	if w == nil || !r.ownsLocked(id) || r.lapsedLocked() {
 		return Payment{}, false
 	}
 	w.askedAt = r.now()
@@ -102,10 +112,15 @@ func (r *Relay) refresh(id string) {
 // long, its next question and its next wake-up.
 func (r *Relay) refreshLocked(w *watch) {
 	now := r.now()
+	owns := r.ownsLocked(w.p.ID)
+	if !owns && w.pages == 0 {
+		r.dropLocked(w)
+		return
+	}
 	windowEnd := w.p.WatchSince.Add(r.opts.RealtimeWindow)
 	// After a failure a change would still matter: a late success is shown as soon as it is heard of.
 	settled := w.p.Outcome == Succeeded || w.p.Outcome == Mismatch
-	want := r.feed != nil && w.p.HasRealtime() && !settled && (w.pages > 0 || now.Before(windowEnd))
+	want := owns && r.feed != nil && w.p.HasRealtime() && !settled && (w.lookedAt() || now.Before(windowEnd))
 	switch {
 	case want && !w.following:
 		w.following = true
@@ -115,6 +130,7 @@ func (r *Relay) refreshLocked(w *watch) {
 		r.feed.Unfollow(w.p.ID)
 	}
 
+	r.noteLocked(w, Sight{Pages: w.pages > 0 && !w.p.Final(), Live: w.live})
 	if link := r.linkLocked(w); link != w.link {
 		w.link = link
 		r.hub.setLink(w.p.ID, link)
@@ -124,21 +140,14 @@ func (r *Relay) refreshLocked(w *watch) {
 		r.hub.publish(w.p.PageStatus()) // truth did not confirm it: withdrawn
 	}
 
-	facts := w.p.facts(now)
-	facts.Live = w.covered()
-	facts.LostAt, facts.PageOpen, facts.Failures = w.lostAt, w.pages > 0, w.failures
-	if w.p.Final() && w.rumor != w.p.Outcome {
-		facts.HintedAt = w.rumorAt
-	}
-	if w.askedAt.After(facts.LastAsked) {
-		facts.LastAsked = w.askedAt
-	}
-	if !r.schedule.Plan(w.p.ID, facts) {
+	if !owns {
+		r.schedule.Forget(w.p.ID)
+	} else if !r.schedule.Plan(w.p.ID, r.factsLocked(w)) {
 		r.dropLocked(w)
 		return
 	}
 	w.wakeAt = time.Time{}
-	if w.following && w.pages == 0 {
+	if w.following && !w.lookedAt() {
 		w.wakeAt = windowEnd
 	}
 	if withdraw := w.p.HintAt.Add(HintLife); w.hinted && (w.wakeAt.IsZero() || withdraw.Before(w.wakeAt)) {
@@ -146,6 +155,31 @@ func (r *Relay) refreshLocked(w *watch) {
 	}
 	r.wakeups.set(w)
 	r.wake()
+}
+
+// factsLocked are what the schedule needs to know.
+func (r *Relay) factsLocked(w *watch) Facts {
+	facts := w.p.facts(r.now())
+	facts.Live = w.covered()
+	facts.LostAt, facts.PageOpen, facts.Failures = w.lostAt, w.lookedAt(), w.failures
+	if w.p.Final() && w.rumor != w.p.Outcome {
+		facts.HintedAt = w.rumorAt
+	}
+	if w.askedAt.After(facts.LastAsked) {
+		facts.LastAsked = w.askedAt
+	}
+	return facts
+}
+
+// lookedAt reports whether a checkout page is open, here or at another replica.
+func (w *watch) lookedAt() bool { return w.pages > 0 || w.away.Pages }
+
+// LookedAt reports whether a checkout page of a payment that this relay watches is open anywhere.
+func (r *Relay) LookedAt(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.watches[id]
+	return w != nil && w.lookedAt()
 }
 
 // forget lets go of a payment that is not in the database any more.
@@ -163,6 +197,8 @@ func (r *Relay) dropLocked(w *watch) {
 		w.following = false
 		r.feed.Unfollow(w.p.ID)
 	}
+	w.live = false
+	r.noteLocked(w, Sight{})
 	w.wakeAt = time.Time{}
 	r.wakeups.set(w)
 	r.schedule.Forget(w.p.ID)
@@ -170,12 +206,16 @@ func (r *Relay) dropLocked(w *watch) {
 }
 
 func (r *Relay) linkLocked(w *watch) Link {
+	down, live := r.dollrDown, w.live
+	if !r.ownsLocked(w.p.ID) {
+		down, live = r.degraded[lease.SlotOf(w.p.ID)], w.away.Live
+	}
 	switch {
 	case w.p.Final():
 		return Unwatched
-	case r.dollrDown || r.storeDown:
+	case down || r.storeDown:
 		return Degraded
-	case w.live:
+	case live:
 		return Live
 	default:
 		return Polling
@@ -196,16 +236,16 @@ func (r *Relay) linkOfLocked(p Payment) Link {
 	if p.Final() {
 		return Unwatched
 	}
-	return r.linkLocked(&watch{p: p})
+	return r.linkLocked(&watch{p: p, away: Sight{Live: p.Live}})
 }
 
-// Links counts the open payments by link.
+// Links counts the open payments that this relay watches by link.
 func (r *Relay) Links() map[Link]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	counts := map[Link]int{Live: 0, Polling: 0, Degraded: 0}
-	for _, w := range r.watches {
-		if !w.p.Final() {
+	for id, w := range r.watches {
+		if !w.p.Final() && r.ownsLocked(id) {
 			counts[r.linkLocked(w)]++
 		}
 	}
