@@ -37,6 +37,9 @@ func newAsker(client *dollr.Client, a *App) *asker {
 		OnChange: func(_, to fallback.State) {
 			a.metrics.breaker("status", to)
 			a.relay.SetDollrDown(to != fallback.Closed)
+			if a.replicas != nil {
+				a.replicas.keeper.SetDown(to != fallback.Closed)
+			}
 		},
 	})}
 }

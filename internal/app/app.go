@@ -57,6 +57,8 @@ type App struct {
 	poller        *fallback.Poller
 	feed          *realtime.Feed // nil without Supabase
 	sweep         *fallback.Sweep
+	sweeps        *sweeps
+	replicas      *replicas // nil on SQLite
 	sender        *callback.Sender
 	api           *api.Server
 	metrics       *metrics
@@ -97,7 +99,7 @@ func (a *App) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := a.store.Exclusive(ctx); err != nil {
+	if err := a.store.KeepOut(ctx); err != nil {
 		return err
 	}
 	if err := a.store.ExpireLeases(ctx); err != nil {

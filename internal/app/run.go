@@ -49,6 +49,12 @@ func (a *App) runParts(ctx, outer context.Context) error {
 	sending, stopSending := context.WithCancel(work)
 	defer stopSending()
 
+	if a.replicas != nil {
+		group.Go(func() error { return named("leases", a.replicas.keeper.Run(sending)) }) // others take over while pages are closed
+		group.Go(func() error { return named("notes", a.replicas.notes.Run(work)) })
+		group.Go(func() error { return named("news", a.replicas.board.Run(work)) })
+		group.Go(func() error { return named("sweeps", a.sweeps.run(work)) })
+	}
 	group.Go(func() error { return named("asker", a.asker.Run(work)) })
 	group.Go(func() error { return named("poller", a.poller.Run(work)) })
 	group.Go(func() error { return named("reconciliation", a.sweep.Run(work)) })

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/dollr-relay/dollr-relay/fallback"
 	"github.com/dollr-relay/dollr-relay/internal/dollr"
@@ -26,7 +27,7 @@ func (a *App) wire(ctx context.Context) error {
 	if err := a.wireRelay(keys); err != nil {
 		return err
 	}
-	if a.sweep, err = a.newSweep(ctx, a.opts.Now); err != nil {
+	if err := a.wireSweep(ctx); err != nil {
 		return err
 	}
 	if err := a.wireAPI(keys); err != nil {
@@ -41,6 +42,11 @@ func (a *App) wireDollr() (*keyMinter, error) {
 		BaseURL: a.config.DollrBaseURL, ClientID: a.config.DollrClientID, ClientSecret: a.config.DollrClientSecret,
 		Rate: a.config.DollrRate, HTTPClient: a.opts.HTTPClient, Logger: a.log, Now: a.opts.Now, Observe: a.metrics.dollrRequest,
 	}
+	options.Limited = func(hold time.Duration) {
+		if a.replicas != nil {
+			a.replicas.keeper.SetHeld(hold)
+		}
+	}
 	if a.opts.Tracing != nil {
 		options.Header = a.opts.Tracing.Inject
 	}
@@ -48,9 +54,10 @@ func (a *App) wireDollr() (*keyMinter, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.wireReplicas(client)
 	a.asker = newAsker(client, a)
 	a.poller = fallback.NewPoller(a.check, fallback.PollerOptions{Hold: a.asker.RetryAfter, Now: a.opts.Now})
-	pageOpen := func(id string) bool { return a.relay.Hub().OpenPages(id) > 0 }
+	pageOpen := func(id string) bool { return a.relay.LookedAt(id) }
 	return newKeyMinter(client, a.config, a.metrics, pageOpen), nil
 }
 
@@ -70,6 +77,9 @@ func (a *App) wireRelay(keys *keyMinter) (err error) {
 			poller: a.poller, now: a.opts.Now, random: a.opts.Random,
 			cadence: fallback.Cadence{PollMin: a.config.PollMin, PollMax: a.config.PollMax, AuditEvery: a.config.AuditEvery},
 		},
+	}
+	if a.replicas != nil {
+		parts.Replicas = a.replicas
 	}
 	if a.opts.Tracing != nil {
 		parts.Store = tracedStore{a.store, a.opts.Tracing}
@@ -103,7 +113,7 @@ func (a *App) wireAPI(keys *keyMinter) error {
 		return err
 	}
 	options := api.Options{
-		Payments: a.relay, Records: a.store, Reports: &a.reports, Reconciler: reconciler{a.sweep}, Redelivered: a.wakeSender,
+		Payments: a.relay, Records: a.store, Reports: &a.reports, Reconciler: a.reconciler(), Redelivered: a.wakeSender,
 		APIKeys: a.config.APIKeys, PageSecrets: a.config.PageSecrets, PageTokenTTL: a.config.PageTokenTTL,
 		PublicURL: a.config.PublicURL, AllowedOrigins: a.config.AllowedOrigins, TrustedProxies: a.config.TrustedProxies,
 		CallbackURLs: a.config.CallbackURLs, MaxPages: a.config.MaxPages, Spread: a.config.ShutdownGrace * 3 / 5, Monitor: a.metrics,

@@ -83,6 +83,22 @@ func (b *budget) limited(granted time.Time, retryAfter time.Duration) (hold time
 	return b.pace.limited(time.Now(), granted, retryAfter)
 }
 
+// resize gives the budget another rate.
+func (b *budget) resize(perSecond float64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pace.resize(time.Now(), perSecond)
+	b.dispatchLocked()
+}
+
+// hold holds every call back because of a 429 that another process got.
+func (b *budget) hold(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pace.hold(time.Now(), d)
+	b.dispatchLocked()
+}
+
 func (b *budget) answered(granted time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -41,6 +41,8 @@ type Options struct {
 	Now func() time.Time
 	// Observe, if set, is told about every request after it ended. It must not block.
 	Observe func(Observation)
+	// Limited, if set, hears for how long a 429 holds every call. It must not block.
+	Limited func(hold time.Duration)
 	// Header, if set, adds headers to each request, such as traceparent of the context's span.
 	Header func(ctx context.Context, header http.Header)
 }
@@ -150,6 +152,13 @@ func (c *Client) CheckCredentials(ctx context.Context) error {
 
 // Held is how long a 429 still holds every call back; 0 when nothing is held.
 func (c *Client) Held() time.Duration { return c.budget.held() }
+
+// SetShare makes this client use a part of the configured rate, 1 at the start: other processes use the rest. Of a share
+// that is nearly nothing a fiftieth is left.
+func (c *Client) SetShare(share float64) { c.budget.resize(c.opts.Rate * max(share, leastShare)) }
+
+// Hold holds every call for so long: another process has got a 429.
+func (c *Client) Hold(d time.Duration) { c.budget.hold(d) }
 
 // authorized sends r with the shared token in its turn and returns the body of a success.
 func (c *Client) authorized(ctx context.Context, r request, t *Ticket) ([]byte, error) {

@@ -79,6 +79,9 @@ func (c *Client) pace(ctx context.Context, r request, failure *Error) {
 	case failure.Code == http.StatusTooManyRequests:
 		hold := c.budget.limited(r.granted, failure.retryAfter)
 		failure.retryAfter = hold
+		if c.opts.Limited != nil {
+			c.opts.Limited(hold)
+		}
 		c.opts.Logger.WarnContext(ctx, "dollr limits the rate, all calls are held",
 			slog.String("endpoint", r.endpoint), slog.Duration("hold", hold))
 	}

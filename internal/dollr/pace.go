@@ -37,6 +37,40 @@ func newPace(perSecond float64) pace {
 // burst is twice the rate, and at least the one request without which nothing would ever leave.
 func burst(r rate.Limit) int { return max(1, int(2*r)) }
 
+// leastShare keeps a client that was left no share of the rate from standing still.
+const leastShare = 1.0 / 50
+
+// resize makes the configured rate another one; what 429 answers have taken of it stays taken.
+func (p *pace) resize(now time.Time, perSecond float64) {
+	left := p.limiter.Limit() / p.full
+	p.full = rate.Limit(perSecond)
+	p.limiter.SetLimitAt(now, left*p.full)
+	p.limiter.SetBurstAt(now, burst(left*p.full))
+	if now.Before(p.heldUntil) {
+		p.startGently()
+	}
+}
+
+// hold takes note of a 429 that somebody else got.
+func (p *pace) hold(now time.Time, d time.Duration) {
+	until := now.Add(min(d, maxHold))
+	if until.Sub(p.heldUntil) < holdGrain {
+		return // known already
+	}
+	p.heldUntil = until
+	p.recoverAt = until.Add(recoverEvery)
+	p.startGently()
+}
+
+// holdGrain: the same pause, heard of again, comes out a little different.
+const holdGrain = 250 * time.Millisecond
+
+// startGently makes a pause end with a single request: a bucket that filled up meanwhile would answer it with a burst.
+func (p *pace) startGently() {
+	p.limiter = rate.NewLimiter(p.limiter.Limit(), burst(p.limiter.Limit()))
+	p.limiter.AllowN(p.heldUntil, p.limiter.Burst()-1)
+}
+
 // take lets one request leave and returns 0, or returns how long to wait before asking again.
 func (p *pace) take(now time.Time) time.Duration {
 	if now.Before(p.heldUntil) {
@@ -80,9 +114,8 @@ func (p *pace) limited(now, granted time.Time, retryAfter time.Duration) time.Du
 	}
 	p.recoverAt = p.heldUntil.Add(recoverEvery)
 
-	// A bucket that filled up during the pause would answer it with a burst: start with a single request.
 	p.limiter = rate.NewLimiter(lowered, burst(lowered))
-	p.limiter.AllowN(p.heldUntil, p.limiter.Burst()-1)
+	p.startGently()
 	return p.heldUntil.Sub(now)
 }
 

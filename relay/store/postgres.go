@@ -105,15 +105,16 @@ func (p *postgres) close() error {
 	return errors.Join(p.held.Close(), p.db.Close())
 }
 
-// exclusive implements [engine] with a lock of the session: it ends with the process, however that ends.
-func (p *postgres) exclusive(ctx context.Context) error {
+// keepOut implements [engine]. Versions before the leases took this lock for themselves; later ones share it. It is
+// the session's, so it ends with the process, however that ends.
+func (p *postgres) keepOut(ctx context.Context) error {
 	conn, err := p.db.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	var ours bool
-	if err := conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, relayLock).Scan(&ours); err != nil || !ours {
-		return errors.Join(err, conn.Close(), fmt.Errorf("postgres: %w; this version does not share it yet", ErrInUse))
+	if err := conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock_shared($1)`, relayLock).Scan(&ours); err != nil || !ours {
+		return errors.Join(err, conn.Close(), fmt.Errorf("postgres: %w; it is of a version that does not share it: stop that one first", ErrInUse))
 	}
 	p.held = conn
 	return nil
@@ -123,7 +124,7 @@ func (p *postgres) exclusive(ctx context.Context) error {
 const (
 	migrationLock = 0x646f6c01 // "dol" 1
 	feedLock      = 0x646f6c02
-	relayLock     = 0x646f6c03 // held by the one relay that serves
+	relayLock     = 0x646f6c03 // versions that do not share the database
 )
 
 func (p *postgres) lock(ctx context.Context, tx querier, which int64) error {

@@ -118,15 +118,39 @@ func TestPostgreSQL_errorsHideThePassword(t *testing.T) {
 	}
 }
 
-func TestPostgreSQL_secondRelayIsToldWhy(t *testing.T) {
+// TestPostgreSQL_versionsThatDoNotShare: those before the leases took the lock for themselves.
+func TestPostgreSQL_versionsThatDoNotShare(t *testing.T) {
 	t.Parallel()
-	url := startPostgres(t).Database(t)
+	cluster := startPostgres(t)
+	url := cluster.Database(t)
 	first, second := openPostgres(t, url), openPostgres(t, url)
-	if err := first.Exclusive(t.Context()); err != nil {
+	for _, s := range []*store.Store{first, second} {
+		if err := s.KeepOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db, err := sql.Open("pgx", url)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := second.Exclusive(t.Context()); err == nil || !strings.Contains(err.Error(), "another process uses this database") {
-		t.Errorf("Exclusive() of a second relay = %v, want to be told why not", err)
+	defer func() { _ = db.Close() }()
+	db.SetMaxOpenConns(1)
+	var ours bool
+	if err := db.QueryRowContext(t.Context(), "SELECT pg_try_advisory_lock($1)", 0x646f6c03).Scan(&ours); err != nil || ours {
+		t.Fatalf("an old version got the lock: %t, %v; want to be kept out", ours, err)
+	}
+	other := cluster.Database(t)
+	alone, err := sql.Open("pgx", other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = alone.Close() }()
+	alone.SetMaxOpenConns(1)
+	if err := alone.QueryRowContext(t.Context(), "SELECT pg_try_advisory_lock($1)", 0x646f6c03).Scan(&ours); err != nil || !ours {
+		t.Fatalf("no lock: %t, %v", ours, err)
+	}
+	if err := openPostgres(t, other).KeepOut(t.Context()); err == nil || !strings.Contains(err.Error(), "another process uses this database") {
+		t.Errorf("KeepOut() beside an old version = %v, want to be told why not", err)
 	}
 }
 

@@ -17,7 +17,7 @@ func (s *Store) Prune(ctx context.Context, settledBefore time.Time) (n int, err 
 	err = s.write(ctx, "prune", func(ctx context.Context, tx querier) error {
 		old, err := query(ctx, tx, scanRow, `SELECT seq, revision, `+paymentColumns+` FROM payments p WHERE outcome <> 'pending' AND final_at > 0 AND final_at < $1
 				AND NOT EXISTS (SELECT 1 FROM callbacks c WHERE c.payment_id = p.id AND c.state = 'pending')
-			ORDER BY final_at LIMIT $2`, ms(settledBefore), pruneBatch)
+			ORDER BY final_at LIMIT $2`+s.engine.skipLocked(), ms(settledBefore), pruneBatch)
 		if err != nil {
 			return fmt.Errorf("find payments to prune: %w", err)
 		}

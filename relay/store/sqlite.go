@@ -96,8 +96,8 @@ func (s *sqlite) values() string     { return "json_each(p.metadata)" }
 func (s *sqlite) skipLocked() string { return "" }
 func (s *sqlite) shared() bool       { return false }
 
-// exclusive has nothing to do: the lock file did it.
-func (s *sqlite) exclusive(context.Context) error { return nil }
+// keepOut has nothing to do: the lock file did it.
+func (s *sqlite) keepOut(context.Context) error { return nil }
 
 // lock has nothing to do: there is one writer.
 func (s *sqlite) lock(context.Context, querier, int64) error { return nil }

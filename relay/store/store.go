@@ -46,14 +46,14 @@ type engine interface {
 	values() string     // lists the members of the JSON object p.metadata, in a migration
 	skipLocked() string // suffix of a claiming SELECT
 	shared() bool       // whether other processes may use the database, too
-	// exclusive makes sure that no other relay serves from this database.
-	exclusive(ctx context.Context) error
+	// keepOut makes sure that no relay of a version that cannot share serves from this database.
+	keepOut(ctx context.Context) error
 	// lock keeps other processes out until the transaction ends.
 	lock(ctx context.Context, tx querier, which int64) error
 	close() error
 }
 
-// ErrInUse reports that the database serves another relay already.
+// ErrInUse reports that the database serves another relay already, with which it cannot be shared.
 var ErrInUse = errors.New("another process uses this database")
 
 // errRetry reports that a compare-and-swap lost: the row has changed since it was read.
@@ -89,8 +89,9 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// Exclusive makes sure that no other relay serves from this database, as long as this process lives.
-func (s *Store) Exclusive(ctx context.Context) error { return s.engine.exclusive(ctx) }
+// KeepOut keeps relays of versions that must be alone on a database out of it, as long as this process lives, or tells
+// that there is one.
+func (s *Store) KeepOut(ctx context.Context) error { return s.engine.keepOut(ctx) }
 
 // Close closes the database. Nothing may use the store any more.
 func (s *Store) Close() error { return s.engine.close() }
