@@ -35,6 +35,9 @@ func Decide(p Payment, seen Observation, now time.Time) (Payment, []Effect) {
 }
 
 func decideTruth(p Payment, t Truth, now time.Time) (Payment, []Effect) {
+	if t.overtaken(p) {
+		return p, []Effect{AskNow{}}
+	}
 	news := p.LastSeen != t.fingerprint()
 	p.LastSeen = t.fingerprint()
 	p.LastCheckedAt, p.TruthAt = now, now
@@ -62,6 +65,13 @@ func decideTruth(p Payment, t Truth, now time.Time) (Payment, []Effect) {
 		d.settle(t, verdict)
 	}
 	return d.Payment, d.effects
+}
+
+// overtaken reports whether the payment was settled by another answer while this one was on its way: two relays asked, or
+// one was stopped in the middle. Which of the answers is the older one nobody knows, so an older word must not
+// contradict a newer one: Dollr is asked again. A success is never held back.
+func (t Truth) overtaken(p Payment) bool {
+	return p.Final() && !t.KnownAt.IsZero() && t.KnownAt.UnixMilli() < p.KnownAt().UnixMilli() && outcomeOf(p.Operation, t.Status) != Succeeded
 }
 
 // decideSilence: nothing is ever failed by silence. Only a watch that has ended, and has waited a

@@ -377,3 +377,31 @@ func TestDecide_finalPaymentsAreReopenedForADay(t *testing.T) {
 		t.Errorf("asked again: ReopenedUntil = %v, effects %v; want it unchanged and none", p.ReopenedUntil, effects)
 	}
 }
+
+// TestDecide_D4_anOlderAnswerContradictsNothing: two relays asked; the answer that is committed last may be the older one.
+func TestDecide_D4_anOlderAnswerContradictsNothing(t *testing.T) {
+	t.Parallel()
+	open := opened(t)
+	late := func(status string) relay.Truth {
+		return relay.Truth{Via: relay.ViaPoll, Status: status, Amounts: fits, KnownAt: open.KnownAt()}
+	}
+	settled, _ := after(t, open, says("COMPLETED", fits))
+	failed, _ := after(t, open, says("FAILED", relay.Amounts{}))
+	for name, tt := range map[string]struct {
+		p    relay.Payment
+		word string
+	}{"failed after a success": {settled, "FAILED"}, "pending after a success": {settled, "PENDING"}, "pending after a failure": {failed, "PENDING"}} {
+		got, effects := relay.Decide(tt.p, late(tt.word), noon.Add(time.Minute))
+		if !reflect.DeepEqual(got, tt.p) || len(effects) != 1 || effects[0] != (relay.AskNow{}) {
+			t.Errorf("%s: %+v, effects %v; want nothing but another question", name, got, effects)
+		}
+	}
+	if got, _ := relay.Decide(failed, late("COMPLETED"), noon.Add(time.Minute)); got.Outcome != relay.Succeeded || !got.Late {
+		t.Errorf("a success after a failure = %s, want it to count at once", got.Outcome)
+	}
+	asked := late("FAILED")
+	asked.KnownAt = settled.KnownAt() // asked again, by somebody who knows of the success
+	if got, _ := relay.Decide(settled, asked, noon.Add(time.Minute)); !got.Contradicted {
+		t.Error("an answer to a question put after the success does not contradict it")
+	}
+}

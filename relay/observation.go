@@ -14,6 +14,7 @@ type Truth struct {
 	Status  string // Dollr's word as written
 	Amounts Amounts
 	AskedAt time.Time // when the question was sent; zero: just now
+	KnownAt time.Time // as [Payment.KnownAt] was when the question was made; zero: nobody else asks
 }
 
 // Silence is a question to Dollr that brought no truth.

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base32"
 	"strconv"
@@ -189,6 +190,9 @@ const (
 	FirstRecheck = time.Hour
 	LastRecheck  = 24 * time.Hour
 )
+
+// KnownAt is how old what is known of the payment is: its last answer, or its registration.
+func (p Payment) KnownAt() time.Time { return cmp.Or(p.TruthAt, p.WatchSince) }
 
 // HasRealtime reports whether the payment has what a realtime channel needs.
 func (p Payment) HasRealtime() bool { return p.Operation == Collection && p.SessionID != 0 }

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +49,7 @@ func observation(q fallback.Question, s dollr.Status, err error) relay.Observati
 	if err != nil {
 		return relay.Silence{Via: via, Reason: reason(err), AskedAt: q.SentAt}
 	}
-	return relay.Truth{Via: via, Status: s.Word, AskedAt: q.SentAt, Amounts: relay.Amounts{
+	return relay.Truth{Via: via, Status: s.Word, AskedAt: q.SentAt, KnownAt: q.KnownAt, Amounts: relay.Amounts{
 		PayerAmount: s.Amounts["payer_amount"], PayerCurrency: s.Amounts["payer_currency"],
 		PayeeAmount: s.Amounts["payee_amount"], PayeeCurrency: s.Amounts["payee_currency"],
 		TotalAmount: s.Amounts["total_amount"], Currency: s.Amounts["currency"],
@@ -84,7 +83,7 @@ func (a *asker) AskAgain(q relay.Question) { a.Asker.AskAgain(question(q)) }
 func question(q relay.Question) fallback.Question {
 	return fallback.Question{
 		ID: q.Payment.ID, Via: string(q.Via), Urgency: dollr.Urgency(q.Urgency),
-		KnownAt: cmp.Or(q.Payment.TruthAt, q.Payment.WatchSince),
+		KnownAt: q.Payment.KnownAt(),
 		Subject: dollr.Subject{
 			Payment:   q.Payment.ID,
 			Operation: string(q.Payment.Operation), ReferenceID: q.Payment.ReferenceID,

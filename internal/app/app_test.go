@@ -84,6 +84,14 @@ func startWith(tb testing.TB, options app.Options, asked func(*http.Request), ed
 	for _, change := range edit {
 		change(&config)
 	}
+	s.launch(config, options)
+	return s
+}
+
+// launch starts the relay.
+func (s *system) launch(config app.Config, options app.Options) {
+	tb := s.t
+	tb.Helper()
 	options.Logger = slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	relay, err := app.New(tb.Context(), config, options)
 	if err != nil {
@@ -110,7 +118,6 @@ func startWith(tb testing.TB, options app.Options, asked func(*http.Request), ed
 		}
 	}
 	tb.Cleanup(s.stop)
-	return s
 }
 
 // config is a relay between the sandbox and a backend.

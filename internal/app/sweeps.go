@@ -30,7 +30,7 @@ type sweeps struct {
 
 	began  time.Time // when run did
 	number int64     // of the sweep that this replica has taken part in last
-	told   part  // as it was written last
+	told   part      // as it was written last
 }
 
 // part is what one replica has found of a sweep.

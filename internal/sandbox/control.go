@@ -169,6 +169,11 @@ func (s *Sandbox) listRequests(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"data": s.dollr.Requests()})
 }
 
+// listChannels counts the realtime channels that are joined now, by topic: two of one are somebody's mistake.
+func (s *Sandbox) listChannels(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, map[string]any{"data": s.realtime.Channels()})
+}
+
 // faults are the switches for what can go wrong. The first two are the demo's weather; the others
 // reach every fault that the stand-ins know.
 type faults struct {

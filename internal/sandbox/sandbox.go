@@ -119,6 +119,7 @@ func (s *Sandbox) Handler() http.Handler {
 	mux.HandleFunc("GET /_sandbox/faults", s.showFaults)
 	mux.HandleFunc("PUT /_sandbox/faults", s.setFaults)
 	mux.HandleFunc("GET /_sandbox/requests", s.listRequests)
+	mux.HandleFunc("GET /_sandbox/channels", s.listChannels)
 	return mux
 }
 

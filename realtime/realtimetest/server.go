@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -233,6 +234,23 @@ func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
+}
+
+// Channels counts the channels that are joined now, by topic.
+func (s *Server) Channels() map[string]int {
+	counts := map[string]int{}
+	s.each(func(c *conn) {
+		topics := make(chan []string, 1)
+		c.post(func() { topics <- slices.Collect(maps.Keys(c.channels)) })
+		select {
+		case <-c.ended:
+		case joined := <-topics:
+			for _, topic := range joined {
+				counts[topic]++
+			}
+		}
+	})
+	return counts
 }
 
 // Joins lists the last joins, oldest first: at most 10,000 are kept.

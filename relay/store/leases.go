@@ -52,7 +52,7 @@ func (l Leases) Renew(ctx context.Context, me lease.Replica) (lease.View, error)
 	}
 	v := lease.View{Me: me.ID, Owners: map[string]string{}}
 	for _, r := range lines {
-		for _, slot := range strings.Fields(r.slots) {
+		for slot := range strings.FieldsSeq(r.slots) {
 			v.Owners[slot] = r.ID
 		}
 		if r.ID == me.ID {
