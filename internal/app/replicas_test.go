@@ -2,8 +2,8 @@ package app_test
 
 import (
 	"fmt"
+	"net/http"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -216,18 +216,34 @@ func TestReplicas_429HoldsAll(t *testing.T) {
 	id, _, _ := f.relays[0].pay()
 	f.relays[0].until(id, "read once", func(p map[string]any) bool { return p["status"] == "PENDING" })
 	f.relays[0].call("PUT", f.relays[0].sandbox+"/_sandbox/faults", `{"dollr":[{"kind":"code","endpoint":"collection","code":429,"retry_after":"600","times":1}]}`, 200)
-	f.await("the 429 was seen", func() bool {
-		data := f.relays[0].call("GET", f.relays[0].sandbox+"/_sandbox/faults", "", 200)["dollr"]
-		_ = data
-		return f.relays[0].metric(`dollr_relay_dollr_requests_total{endpoint="collection",result="rate_limited"}`) == "1" ||
-			f.relays[1].metric(`dollr_relay_dollr_requests_total{endpoint="collection",result="rate_limited"}`) == "1"
-	})
 	for i, r := range f.relays {
-		f.await(fmt.Sprintf("relay %d holds", i), func() bool {
-			p := r.call("POST", r.relay+"/v1/payments/"+id+"/verify", "", 503)
-			return strings.Contains(fmt.Sprint(p), "rate")
-		})
+		f.await(fmt.Sprintf("relay %d holds", i), func() bool { return r.verify(id) == http.StatusServiceUnavailable })
 	}
+	sent := len(f.relays[0].call("GET", f.relays[0].sandbox+"/_sandbox/requests", "", 200)["data"].([]any))
+	for _, r := range f.relays {
+		if code := r.verify(id); code != http.StatusServiceUnavailable {
+			t.Errorf("verify = %d during the hold, want 503", code)
+		}
+	}
+	if now := len(f.relays[0].call("GET", f.relays[0].sandbox+"/_sandbox/requests", "", 200)["data"].([]any)); now != sent {
+		t.Errorf("%d requests during the hold, want none", now-sent)
+	}
+}
+
+// verify asks a relay to verify a payment, and returns the code of its answer.
+func (s *system) verify(id string) int {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.relay+"/v1/payments/"+id+"/verify", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+apiKey)
+	answer, err := s.client.Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	return answer.StatusCode
 }
 
 // TestReplicas_reconcileEverywhere: a sweep that one relay is asked for covers the payments of all, and all know its report.

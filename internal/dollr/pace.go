@@ -46,7 +46,7 @@ func (p *pace) resize(now time.Time, perSecond float64) {
 	p.full = rate.Limit(perSecond)
 	p.limiter.SetLimitAt(now, left*p.full)
 	p.limiter.SetBurstAt(now, burst(left*p.full))
-	if now.Before(p.heldUntil) {
+	if p.heldUntil.After(now) {
 		p.startGently()
 	}
 }

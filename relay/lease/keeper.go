@@ -178,7 +178,9 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 	view.Open = k.open
 	again, err := k.obey(ctx, view, Decide(view))
 	if err != nil {
-		k.opts.Logger.WarnContext(ctx, "payments not shared out", slog.Any("err", err))
+		if ctx.Err() == nil {
+			k.opts.Logger.WarnContext(ctx, "payments not shared out", slog.Any("err", err))
+		}
 		return retry
 	}
 	var counted map[string]int
