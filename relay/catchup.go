@@ -73,7 +73,7 @@ func (r *Relay) keepUp(ctx context.Context) {
 		}
 		if err != nil && ctx.Err() == nil {
 			r.storeAnswered(err)
-			r.log.WarnContext(ctx, "payments not read again", slog.Any("err", err))
+			r.log.DebugContext(ctx, "payments not read again", slog.Any("err", err))
 			select {
 			case <-ctx.Done():
 			case <-time.After(rereadAgain):

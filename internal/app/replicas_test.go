@@ -32,10 +32,13 @@ func startFleet(t *testing.T, relays int, edit ...func(*app.Config)) *fleet {
 	})
 	f := &fleet{t: t}
 	url := cluster.Database(t)
-	first := start(t, append(edit, func(c *app.Config) {
+	first := start(t, func(c *app.Config) {
 		c.DatabaseURL = secret.New(url)
+		for _, change := range edit {
+			change(c)
+		}
 		f.config = *c
-	})...)
+	})
 	f.relays = append(f.relays, first)
 	for range relays - 1 {
 		f.join()

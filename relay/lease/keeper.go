@@ -79,6 +79,7 @@ type Keeper struct {
 	renewedAt time.Time // before the last renewal was sent: our clock is never late
 	share     float64
 	live      int
+	failing   bool // the last renewal did
 }
 
 // New returns a Keeper that does nothing before its Run.
@@ -168,7 +169,10 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 	if news {
 		k.opts.Changed()
 	}
-	k.renewedAt = began
+	if k.failing {
+		k.opts.Logger.InfoContext(ctx, "lease renewed again", slog.Bool("lapsed", view.Lapsed))
+	}
+	k.renewedAt, k.failing = began, false
 	for _, r := range view.Replicas {
 		if r.ID != k.opts.ID && r.Held > 0 {
 			k.opts.Held(r.Held)
@@ -192,9 +196,10 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 }
 
 func (k *Keeper) failed(ctx context.Context, err error) time.Duration {
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !k.failing {
 		k.opts.Logger.WarnContext(ctx, "lease not renewed", slog.Any("err", err))
 	}
+	k.failing = true
 	if len(k.held) > 0 && time.Since(k.renewedAt) > Length+abandonAfter {
 		k.disown(keys(k.held))
 	}

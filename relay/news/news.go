@@ -160,12 +160,15 @@ func (b *Board) hear(ctx context.Context) {
 			if lost {
 				b.opts.Logger.InfoContext(ctx, "hearing other replicas again")
 			}
+			lost = false
 			b.opts.CaughtUp()
 		}, b.heard)
 		if ctx.Err() != nil {
 			return
 		}
-		b.opts.Logger.WarnContext(ctx, "other replicas not heard", slog.Any("err", err))
+		if !lost {
+			b.opts.Logger.WarnContext(ctx, "other replicas not heard", slog.Any("err", err))
+		}
 		lost = true
 		select {
 		case <-ctx.Done():
