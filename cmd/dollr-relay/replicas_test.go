@@ -181,35 +181,42 @@ func (c *chaos) settleOne(p chaosPayment, status, want string) {
 	c.site.set(p.reference, status)
 }
 
-// trouble hits one relay after the other until the end, and then has all of them running.
+// trouble hits one relay or another until the end, and then has all of them running.
 func (c *chaos) trouble(chance *rand.Rand, end time.Time) {
 	c.site.t.Helper()
+	paused := make([]time.Time, chaosRelays) // until when
+	var waking sync.WaitGroup
 	for time.Now().Before(end) {
+		time.Sleep(time.Duration(chance.Int64N(int64(time.Second))))
 		i := chance.IntN(chaosRelays)
 		p := c.processes[i]
+		if time.Now().Before(paused[i]) {
+			continue
+		}
 		c.troubles++
 		switch chance.IntN(4) {
-		case 0: // for longer than its lease
-			c.pause(p, 9*time.Second+time.Duration(chance.Int64N(int64(3*time.Second))))
-		case 1:
-			c.pause(p, time.Duration(chance.Int64N(int64(4*time.Second))))
-		case 2:
+		case 0:
+			pause := time.Duration(chance.Int64N(int64(3 * time.Second)))
+			if chance.IntN(2) == 0 {
+				pause += 9 * time.Second // longer than its lease
+			}
+			paused[i] = time.Now().Add(pause + time.Second)
+			_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+			waking.Go(func() {
+				time.Sleep(pause)
+				_ = p.cmd.Process.Signal(syscall.SIGCONT)
+			})
+		case 1, 2:
 			p.kill()
-			time.Sleep(time.Duration(chance.Int64N(int64(3 * time.Second))))
+			time.Sleep(time.Duration(chance.Int64N(int64(2 * time.Second))))
 			c.start(i)
 		case 3:
 			_ = p.cmd.Process.Signal(syscall.SIGTERM)
 			c.start(i) // a rolling deploy: the next one is there before the last has gone
 			<-p.done
 		}
-		time.Sleep(time.Duration(chance.Int64N(int64(time.Second))))
 	}
-}
-
-func (c *chaos) pause(p *process, d time.Duration) {
-	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
-	time.Sleep(d)
-	_ = p.cmd.Process.Signal(syscall.SIGCONT)
+	waking.Wait()
 }
 
 // checkOpen waits until every payment that is still open has one channel and is live at every relay.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"strings"
 	"sync"
@@ -185,9 +186,7 @@ func TestNotes_areWrittenOnceTheDatabaseAnswers(t *testing.T) {
 				return errGone
 			}
 			writes++
-			for id, s := range sights {
-				written[id] = s
-			}
+			maps.Copy(written, sights)
 			return nil
 		}, func(id string) { told[id]++ }, slog.New(slog.DiscardHandler))
 		ctx, stop := context.WithCancel(t.Context())
