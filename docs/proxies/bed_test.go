@@ -26,6 +26,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 
 	"github.com/dollr-relay/dollr-relay/internal/app"
@@ -35,9 +36,10 @@ import (
 )
 
 const (
-	host     = "relay.shop.example"
-	apiKey   = "an-api-key-with-at-least-32-characters"
-	patience = 30 * time.Second
+	host       = "relay.shop.example"
+	apiKey     = "an-api-key-with-at-least-32-characters"
+	pageSecret = "a-page-secret-with-at-least-32-characters"
+	patience   = 30 * time.Second
 )
 
 // bed is three relays as the configurations name them, on addresses of loopback: relay-1 is a real one, relay-2 is not
@@ -60,7 +62,8 @@ const (
 	farProxy               = "127.0.72.2" // a proxy before ours, such as a content delivery network's
 )
 
-func newBed(t *testing.T) *bed {
+// newBed starts the relays; page tokens live for as long as it says.
+func newBed(t *testing.T, tokenLife time.Duration) *bed {
 	t.Helper()
 	b := &bed{t: t, folder: t.TempDir()}
 	b.certify()
@@ -77,8 +80,8 @@ func newBed(t *testing.T) *bed {
 		DollrBaseURL: b.sandbox, DollrClientID: dollrtest.ClientID, DollrClientSecret: secret.New(dollrtest.ClientSecret), DollrRate: 1000,
 		SupabaseURL: b.sandbox, SupabaseAnonKey: secret.New(sandbox.AnonKey()),
 		PublicURL: &url.URL{Scheme: "https", Host: host}, DatabaseURL: secret.New("sqlite:" + filepath.Join(t.TempDir(), "relay.db")),
-		APIKeys: []secret.Value{secret.New(apiKey)}, PageSecrets: []secret.Value{secret.New(strings.Repeat("s", 32))},
-		PageTokenTTL: time.Hour, MaxPages: 1000, WatchFor: time.Hour, ReconcileEvery: time.Hour, PollMin: time.Hour, PollMax: time.Hour,
+		APIKeys: []secret.Value{secret.New(apiKey)}, PageSecrets: []secret.Value{secret.New(pageSecret)},
+		PageTokenTTL: tokenLife, MaxPages: 1000, WatchFor: time.Hour, ReconcileEvery: time.Hour, PollMin: time.Hour, PollMax: time.Hour,
 		AuditEvery: time.Hour, RealtimeWindow: 10 * time.Minute, ShutdownGrace: 2 * time.Second,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix(farProxy + "/32")},
 	}, app.Options{Public: public, Admin: admin, Logger: slog.New(slog.DiscardHandler)})
@@ -222,6 +225,19 @@ func (b *bed) pay(t *testing.T, client *http.Client) payment {
 	}
 	p.id, p.token = known["id"].(string), known["page"].(map[string]any)["token"].(string)
 	return p
+}
+
+// aged signs a page token, as a merchant may, that is good for a while and so old that a fresh one is due at once.
+func (b *bed) aged(t *testing.T, p payment) string {
+	t.Helper()
+	now := time.Now()
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"sub": p.id, "aud": "page", "iat": now.Add(-400 * time.Second).Unix(), "exp": now.Add(100 * time.Second).Unix(),
+	}).SignedString([]byte(pageSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
 }
 
 func (b *bed) complete(t *testing.T, p payment) {

@@ -3,11 +3,15 @@ package proxies_test
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -18,7 +22,7 @@ func each(t *testing.T, test func(t *testing.T, b *bed, k kind)) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			test(t, newBed(t), k)
+			test(t, newBed(t, time.Hour), k)
 		})
 	}
 }
@@ -39,6 +43,19 @@ func listen(t *testing.T, client *http.Client, token string) (*websocket.Conn, e
 		t.Cleanup(func() { _ = conn.CloseNow() })
 	}
 	return conn, err
+}
+
+// events returns a function that reads the next message of an event stream.
+func events(stream io.Reader) func() ([]byte, error) {
+	lines := bufio.NewScanner(stream)
+	return func() ([]byte, error) {
+		for lines.Scan() {
+			if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+				return []byte(data), nil
+			}
+		}
+		return nil, cmp.Or(lines.Err(), io.EOF)
+	}
 }
 
 // hear reads messages from next until one is as it is wanted.
@@ -110,15 +127,7 @@ func TestEventStream_isNotHeldBack(t *testing.T) {
 			if answer.StatusCode != 200 || answer.Header.Get("Content-Encoding") != "" || (answer.ProtoMajor == 2) != (protocol == "h2") {
 				t.Fatalf("the stream = %d %s, %v, want it plain on %s", answer.StatusCode, answer.Proto, answer.Header, protocol)
 			}
-			lines := bufio.NewScanner(answer.Body)
-			next := func() ([]byte, error) {
-				for lines.Scan() {
-					if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
-						return []byte(data), nil
-					}
-				}
-				return nil, lines.Err()
-			}
+			next := events(answer.Body)
 			hear(t, "the present status", next, present)
 			hear(t, "that the link is live", next, linked)
 			b.complete(t, paid)
@@ -150,6 +159,55 @@ func TestLongPoll_isAnsweredWhenThereIsNews(t *testing.T) {
 		}
 		until(t, "polled the success", func() bool { return poll("")["outcome"] == "succeeded" })
 	})
+}
+
+// TestIdle_streamsOutliveTheProxysTimeouts makes the proxy's 75 s 5 s, and the fresh tokens of a short life, every second or
+// two, stand for the messages that the relay sends every 25 s otherwise.
+func TestIdle_streamsOutliveTheProxysTimeouts(t *testing.T) {
+	t.Parallel()
+	for _, k := range kinds() {
+		if k.name == "caddy" {
+			continue // it has no such time-outs
+		}
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t, 2*time.Second)
+			p := k.start(t, b, " 75s", " 5s")
+			client := b.client(customer, p.secure)
+			p.settle(b, client)
+			token := b.aged(t, b.pay(t, client))
+			conn, err := listen(t, client, token)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, err := client.Get("https://" + host + "/v1/page/events?token=" + token)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = answer.Body.Close() })
+
+			var listeners sync.WaitGroup
+			began := time.Now()
+			for name, next := range map[string]func() ([]byte, error){
+				"WebSocket": func() ([]byte, error) { _, body, err := conn.Read(t.Context()); return body, err },
+				"stream":    events(answer.Body),
+			} {
+				listeners.Go(func() {
+					for time.Since(began) < 7*time.Second {
+						if _, err := next(); err != nil {
+							t.Errorf("the %s ended after %s: %v", name, time.Since(began), err)
+							return
+						}
+					}
+				})
+			}
+			silent, news := send(t, client, "GET", "https://"+host+"/v1/page/status?since=99&wait=60s", token, "")
+			if silent < 500 {
+				t.Errorf("what stays silent for longer = %d %v, want it cut: else this test shows nothing", silent, news)
+			}
+			listeners.Wait()
+		})
+	}
 }
 
 // TestRestart_pagesComeBack ends the proxy under an open page.
