@@ -62,6 +62,7 @@ func newDesk(t *testing.T) *desk {
 	}
 	sandbox := freePort(t)
 	pairs := []string{"8090", sandbox, "dollr-relay sandbox", "dollr-relay sandbox --listen 127.0.0.1:" + sandbox}
+	pairs = append(pairs, "python3 ", "/usr/bin/python3 ") // Debian's Django belongs to Debian's Python
 	if os.Getenv("NEXT") == "" {
 		router, err := filepath.Abs("testdata/approuter.mjs")
 		if err != nil {
@@ -74,7 +75,7 @@ func newDesk(t *testing.T) *desk {
 	}
 	d.ports = strings.NewReplacer(pairs...)
 	// The relay's defaults are the documents' ports, so the documents need not name them.
-	d.env = append(os.Environ(), "HOME="+d.folder, "XDG_CONFIG_HOME=",
+	d.env = append(os.Environ(), "HOME="+d.folder, "XDG_CONFIG_HOME=", "PYTHONUNBUFFERED=1", "NEXT_TELEMETRY_DISABLED=1",
 		d.ports.Replace("RELAY_LISTEN=127.0.0.1:8080"), d.ports.Replace("RELAY_ADMIN_LISTEN=127.0.0.1:9090"),
 		d.ports.Replace("RELAY_PUBLIC_URL=http://localhost:8080"))
 	return d
