@@ -61,10 +61,12 @@ func TestGuides_shopsThatShipOnce(t *testing.T) {
 		{"express", "The shop is at"},
 		{"react", "Ready in"},
 		{"django", "Quit the server"},
+		{"laravel", "Development Server"},
 	} {
 		t.Run(lang.name, func(t *testing.T) {
 			g := readGuide(t, "integration/"+lang.name+".md")
 			d := opened(t, quickstart)
+			d.skeleton(t, lang.name)
 			d.install(t, g)
 			g.write(t, d.folder, d.ports)
 			if code, ok := g.runs["module"]; ok {

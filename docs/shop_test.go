@@ -2,7 +2,9 @@ package docs_test
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -153,6 +155,27 @@ func (d *desk) install(t *testing.T, g guide) {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(path, filepath.Join(d.folder, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// skeleton puts an application without anything of the guide into the folder, for a framework whose own generator cannot
+// be had: Composer's packages are no Debian packages.
+func (d *desk) skeleton(t *testing.T, name string) {
+	t.Helper()
+	source := filepath.Join("testdata", name)
+	if _, err := os.Stat(source); errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err := os.CopyFS(d.folder, os.DirFS(source)); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"bootstrap/cache", "storage/framework/sessions", "storage/framework/views"} {
+		if err := os.MkdirAll(filepath.Join(d.folder, folder), 0o750); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(d.folder, "storage/shop.sqlite"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -21,8 +21,12 @@ system() {
   command -v node >/dev/null || missing+=(nodejs)
   command -v npm >/dev/null || missing+=(npm)
   command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core fonts-noto-core)
-  # The callback handlers in docs/callbacks run in PHP on Laravel's own classes and in Python on Django.
-  command -v php >/dev/null && [ -d /usr/share/php/Illuminate/Http ] || missing+=(php-cli php-illuminate-http)
+  # The documents' handlers and shops run in PHP on Laravel and in Python on Django, their commands in a shell.
+  command -v curl >/dev/null || missing+=(curl)
+  command -v openssl >/dev/null || missing+=(openssl)
+  if ! php -r "exit(extension_loaded('pdo_sqlite') ? 0 : 1);" 2>/dev/null || [ ! -f /usr/share/php/Illuminate/autoload.php ] || [ ! -d /usr/share/php/GuzzleHttp ]; then
+    missing+=(php-cli php-laravel-framework php-guzzlehttp-guzzle php-sqlite3)
+  fi
   /usr/bin/python3 -c 'import django' 2>/dev/null || missing+=(python3-django)
   # The proxies whose configurations are in docs/proxies.
   for proxy in nginx haproxy caddy; do
