@@ -9,7 +9,7 @@ BENCH    ?= .
 BENCHTIME ?= 2s
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test sim sim-mutants lint fmt generate bench bench-go soak setup clean
+.PHONY: help demo build release test sim sim-mutants lint vuln fmt generate bench bench-go soak setup clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: ## run the whole system on this machine: shop, relay and stand-ins for Dol
 
 build: ## build the static binary into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/dollr-relay
+
+release: ## build all targets with checksums and bills of materials into dist/ (VERSION=v1.2.3; TARGETS="linux/amd64" for some)
+	@scripts/release.sh $(VERSION)
 
 test: ## check everything, installing what that needs (lint, tests with -race, browser tests, generated files)
 	@scripts/test.sh
@@ -30,9 +33,13 @@ sim: ## play the simulator: SEED=N replays one with its history, SEEDS=N plays m
 sim-mutants: ## plant every known bug in turn and see that the simulator finds it (MUTANT=word for some)
 	SIM_MUTANT=$(or $(MUTANT),all) $(GO) test -count=1 -timeout=0 -run '^TestMutants' -v ./internal/sim
 
-lint: ## run the linters and the format check
+lint: ## run the linters and the format check, and look for known vulnerabilities if their database can be reached
 	@scripts/setup.sh lint
 	@scripts/golangci-lint.sh run ./...
+	@scripts/vuln.sh if-reachable
+
+vuln: ## look for known vulnerabilities in what is built in; fails if their database cannot be reached
+	@scripts/vuln.sh
 
 fmt: ## format the Go code
 	@scripts/setup.sh lint
@@ -54,4 +61,4 @@ setup: ## install what the tests need: linter, Debian packages (Chromium, Node.j
 	@scripts/setup.sh all
 
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin dist

@@ -1,15 +1,25 @@
 #!/usr/bin/env bash
-# Installs what the checks need and is not there yet: setup.sh lint | system | npm | all
+# Installs what the checks need and is not there yet: setup.sh lint | vuln | system | npm | all
 # Safe to run again: what is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 LINT_VERSION=2.15.0
+VULN_VERSION=1.9.0
 
 lint() {
   if scripts/golangci-lint.sh version 2>/dev/null | grep -F "version $LINT_VERSION " >/dev/null; then return; fi
   echo "installing golangci-lint $LINT_VERSION (some minutes, once)"
   go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$LINT_VERSION"
+}
+
+# vuln installs govulncheck.
+vuln() {
+  local bin
+  bin=$(go env GOPATH)/bin/govulncheck
+  if [ -x "$bin" ] && go version -m "$bin" | grep -F "golang.org/x/vuln	v$VULN_VERSION" >/dev/null; then return; fi
+  echo "installing govulncheck $VULN_VERSION"
+  GOBIN=$(dirname "$bin") go install "golang.org/x/vuln/cmd/govulncheck@v$VULN_VERSION"
 }
 
 # system installs Debian's packages: a C compiler for the race detector, Node.js for the browser tests and the official
@@ -32,6 +42,7 @@ system() {
   for proxy in nginx haproxy caddy; do
     [ -x "/usr/sbin/$proxy" ] || [ -x "/usr/bin/$proxy" ] || missing+=("$proxy")
   done
+  command -v systemd-analyze >/dev/null || missing+=(systemd) # checks the unit in docs/deploy
   compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
   if [ ${#missing[@]} -eq 0 ]; then return; fi
   if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
@@ -82,8 +93,9 @@ npm_packages() {
 
 case "${1:-all}" in
   lint) lint ;;
+  vuln) vuln ;;
   system) system; rule_checker ;;
   npm) npm_packages ;;
-  all) lint; system; rule_checker; npm_packages ;;
-  *) echo "usage: $0 lint|system|npm|all" >&2; exit 2 ;;
+  all) lint; vuln; system; rule_checker; npm_packages ;;
+  *) echo "usage: $0 lint|vuln|system|npm|all" >&2; exit 2 ;;
 esac

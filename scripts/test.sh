@@ -57,6 +57,7 @@ part "setup: Debian packages" scripts/setup.sh system
 part "setup: npm packages" scripts/setup.sh npm
 part "generated files" generated
 part "lint, vet, format" scripts/golangci-lint.sh run ./...
+part "known vulnerabilities" scripts/vuln.sh if-reachable
 part "Go tests, race detector" go_tests
 part "simulator, planted bugs" simulator
 part "browser tests" browser_tests
