@@ -233,7 +233,7 @@ func (h *heart) live(id string) {
 // page opens a page and drops what it shows first.
 func (h *heart) page(id string) *relay.Page {
 	h.t.Helper()
-	page, err := h.OpenPage(h.t.Context(), id)
+	page, err := h.OpenPage(h.t.Context(), id, func() {})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -21,7 +22,7 @@ type Hub struct {
 
 // topic is one payment that somebody here looks at.
 type topic struct {
-	pages  map[*Page]struct{}
+	pages  []*Page
 	open   int // pages that count as open checkout pages
 	status Frame
 	link   Frame
@@ -30,43 +31,56 @@ type topic struct {
 
 // Frame is an encoded message for pages. Body is shared: never change it.
 type Frame struct {
-	Body    []byte
-	Version int64
-	Final   bool
+	Body     []byte
+	Version  int64
+	Final    bool
+	Position string // names a state among those of its payment, and a link by its word
 
 	serial uint64
 }
 
-// Page is one listener of a payment. Its owner waits on Changed and then calls Take.
+// Page is one listener of a payment. Its owner is notified of news and then calls Take.
 type Page struct {
-	Changed chan struct{} // holds one wake-up
-
 	hub     *Hub
 	id      string
 	counted bool
+	notify  func()
 	seen    uint64
+}
+
+// Wakeups returns a channel that holds one wake-up, and the function that leaves it there: a
+// notify for owners that wait in a goroutine of their own.
+func Wakeups() (changed <-chan struct{}, notify func()) {
+	wakeups := make(chan struct{}, 1)
+	return wakeups, func() {
+		select {
+		case wakeups <- struct{}{}:
+		default: // one is waiting already: it will take the newest state
+		}
+	}
 }
 
 // NewHub returns a hub without pages.
 func NewHub() *Hub { return &Hub{topics: map[string]*topic{}} }
 
-// join adds a listener; counted ones are open checkout pages and limited in number.
-func (h *Hub) join(id string, counted bool) (*Page, error) {
+// join adds a listener; counted ones are open checkout pages and limited in number. The hub calls
+// notify whenever there is something to take; it must neither block nor call the hub.
+func (h *Hub) join(id string, counted bool, notify func()) (*Page, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.topics[id]
 	if t == nil {
-		t = &topic{pages: map[*Page]struct{}{}}
+		t = &topic{}
 		h.topics[id] = t
 	}
-	page := &Page{Changed: make(chan struct{}, 1), hub: h, id: id, counted: counted}
+	page := &Page{hub: h, id: id, counted: counted, notify: notify}
 	if counted {
 		if t.open >= MaxPagesPerPayment {
 			return nil, ErrTooManyPages
 		}
 		t.open++
 	}
-	t.pages[page] = struct{}{}
+	t.pages = append(t.pages, page)
 	return page, nil
 }
 
@@ -78,10 +92,11 @@ func (h *Hub) leave(page *Page) {
 	if t == nil {
 		return
 	}
-	if _, ok := t.pages[page]; !ok {
+	place := slices.Index(t.pages, page)
+	if place < 0 {
 		return
 	}
-	delete(t.pages, page)
+	t.pages = slices.Delete(t.pages, place, place+1)
 	if page.counted {
 		t.open--
 	}
@@ -129,7 +144,7 @@ func (h *Hub) seed(s PageStatus) {
 // setStatus also ends the link with a final status, so that both leave together, in this order.
 func (t *topic) setStatus(s PageStatus) {
 	t.serial++
-	t.status = Frame{Body: s.encode(), Version: s.Version, Final: s.Final, serial: t.serial}
+	t.status = Frame{Body: s.encode(), Version: s.Version, Final: s.Final, Position: s.position(), serial: t.serial}
 	if s.Final {
 		t.link = Frame{Body: Unwatched.encode(), serial: t.serial}
 	}
@@ -149,22 +164,18 @@ func (h *Hub) setLink(id string, l Link) {
 		return
 	}
 	t.serial++
-	t.link = Frame{Body: body, serial: t.serial}
+	t.link = Frame{Body: body, Position: string(l), serial: t.serial}
 	t.wake()
 }
 
 func (t *topic) wake() {
-	for page := range t.pages {
-		page.wake()
+	for _, page := range t.pages {
+		page.notify()
 	}
 }
 
-func (p *Page) wake() {
-	select {
-	case p.Changed <- struct{}{}:
-	default: // a wake-up is waiting already: it will take the newest state
-	}
-}
+// PaymentID is the id of the page's payment.
+func (p *Page) PaymentID() string { return p.id }
 
 // Take returns what the page has not seen yet: the newest status and the newest link, in this
 // order. The Body of what it has seen is nil.

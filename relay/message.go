@@ -1,6 +1,9 @@
 package relay
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strconv"
+)
 
 // encode makes the page message of a status (contract, section 4).
 func (s PageStatus) encode() []byte {
@@ -15,6 +18,15 @@ func (s PageStatus) encode() []byte {
 		Via      Via     `json:"via"`
 		At       Time    `json:"at"`
 	}{"status", s.ID, s.Version, orNull(s.Status), s.Outcome, s.Verified, s.Final, s.Via, Time(s.At)})
+}
+
+// position names the state: its version, and for a hint, which has no version of its own, when it was heard.
+func (s PageStatus) position() string {
+	name := strconv.FormatInt(s.Version, 10)
+	if s.Via == ViaRealtime {
+		name += "h" + strconv.FormatInt(s.At.UnixMilli(), 10)
+	}
+	return name
 }
 
 // encode makes the page message of a link.

@@ -1,11 +1,20 @@
 package relay
 
-import "context"
+import (
+	"context"
+	"time"
+)
+
+// pageGap is for how long a page may be away between two connections, as it is between two long polls,
+// before its payment's realtime channel is given up.
+const pageGap = 30 * time.Second
 
 // OpenPage joins a checkout page to its payment: its first Take brings the present status and the
-// present link. It is [ErrNotFound] or [ErrTooManyPages], and must be ended by [Relay.ClosePage].
-func (r *Relay) OpenPage(ctx context.Context, id string) (*Page, error) {
-	page, err := r.hub.join(id, true) // first, so that nothing published while we read is missed
+// present link. Notify is called whenever there is something to take, also before OpenPage returns;
+// it must neither block nor call back. The error is [ErrNotFound] or [ErrTooManyPages]; a page must be
+// ended by [Relay.ClosePage].
+func (r *Relay) OpenPage(ctx context.Context, id string, notify func()) (*Page, error) {
+	page, err := r.hub.join(id, true, notify) // first, so that nothing published while we read is missed
 	if err != nil {
 		return nil, err
 	}
@@ -24,8 +33,20 @@ func (r *Relay) OpenPage(ctx context.Context, id string) (*Page, error) {
 	r.hub.seed(p.Shown(r.now()))
 	r.hub.setLink(id, r.linkOfLocked(p))
 	r.countPagesLocked(id)
-	page.wake() // where other pages are open already nothing has changed, but this one has seen nothing yet
+	page.notify() // where other pages are open already nothing has changed, but this one has seen nothing yet
 	return page, nil
+}
+
+// unsettledAfter is for how long after its withdrawal a hint may be what a page saw last.
+const unsettledAfter = 30 * time.Second
+
+// Unsettled reports whether pages of this payment may be shown a hint, or were until a moment ago.
+func (r *Relay) Unsettled(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.watches[id]
+	return w != nil && !w.p.Final() && w.p.HintStatus != "" && w.p.HintStatus != w.p.Status &&
+		r.now().Sub(w.p.HintAt) < HintLife+unsettledAfter
 }
 
 // ClosePage ends what OpenPage began.
@@ -47,7 +68,8 @@ func (r *Relay) countPagesLocked(id string) {
 
 // Wait returns the payment as soon as its version is above since, or as it is when ctx ends.
 func (r *Relay) Wait(ctx context.Context, id string, since int64) (Payment, error) {
-	listener, err := r.hub.join(id, false)
+	changed, notify := Wakeups()
+	listener, err := r.hub.join(id, false, notify)
 	if err != nil {
 		return Payment{}, err
 	}
@@ -60,7 +82,7 @@ func (r *Relay) Wait(ctx context.Context, id string, since int64) (Payment, erro
 		select {
 		case <-ctx.Done():
 			return p, nil
-		case <-listener.Changed:
+		case <-changed:
 		}
 	}
 }

@@ -9,12 +9,14 @@ import (
 // watch is a payment that this process watches, as it was last committed, and what is known of it
 // here only. Of a payment that another replica watches there is one while pages are open here.
 type watch struct {
-	p         Payment // slim
-	pages     int     // open checkout pages here
-	following bool    // the feed was asked to follow it
-	live      bool    // and has proof that it does
-	hinted    bool    // pages were shown a hint that still stands
-	link      Link    // as pages were last told
+	p         Payment   // slim
+	pages     int       // open checkout pages here
+	visited   bool      // a page was open anywhere when we last looked
+	leftAt    time.Time // when the last page was closed
+	following bool      // the feed was asked to follow it
+	live      bool      // and has proof that it does
+	hinted    bool      // pages were shown a hint that still stands
+	link      Link      // as pages were last told
 	askedAt   time.Time
 	lostAt    time.Time // when realtime ceased to be proven
 	newsAt    time.Time // when something was heard, or could be heard again: older truth may be out of date
@@ -117,10 +119,17 @@ func (r *Relay) refreshLocked(w *watch) {
 		r.dropLocked(w)
 		return
 	}
-	windowEnd := w.p.WatchSince.Add(r.opts.RealtimeWindow)
+	if w.visited && !w.lookedAt() {
+		w.leftAt = now
+	}
+	w.visited = w.lookedAt()
+	until := w.p.WatchSince.Add(r.opts.RealtimeWindow) // the channel is kept without a page
+	if back := w.leftAt.Add(pageGap); back.After(until) {
+		until = back
+	}
 	// After a failure a change would still matter: a late success is shown as soon as it is heard of.
 	settled := w.p.Outcome == Succeeded || w.p.Outcome == Mismatch
-	want := owns && r.feed != nil && w.p.HasRealtime() && !settled && (w.lookedAt() || now.Before(windowEnd))
+	want := owns && r.feed != nil && w.p.HasRealtime() && !settled && (w.lookedAt() || now.Before(until))
 	switch {
 	case want && !w.following:
 		w.following = true
@@ -148,7 +157,7 @@ func (r *Relay) refreshLocked(w *watch) {
 	}
 	w.wakeAt = time.Time{}
 	if w.following && !w.lookedAt() {
-		w.wakeAt = windowEnd
+		w.wakeAt = until
 	}
 	if withdraw := w.p.HintAt.Add(HintLife); w.hinted && (w.wakeAt.IsZero() || withdraw.Before(w.wakeAt)) {
 		w.wakeAt = withdraw

@@ -64,12 +64,16 @@ func (a *App) runParts(ctx, outer context.Context) error {
 	if a.feed != nil {
 		group.Go(func() error { return named("realtime", a.feed.Run(work)) })
 	}
+	group.Go(func() error { return named("pages", a.api.Run(work)) })
 	handler := a.api.Handler()
 	if a.opts.Tracing != nil {
 		handler = a.opts.Tracing.Accept(handler)
 	}
 	public := a.httpServer(handler)
-	group.Go(func() error { return serve(public, a.public) })
+	crowd := newQueue(a.public)
+	public.ConnState = crowd.state
+	group.Go(crowd.run)
+	group.Go(func() error { return serve(public, crowd) })
 	a.log.InfoContext(ctx, "relay is up", slog.String("listen", a.public.Addr().String()), slog.String("admin", a.admin.Addr().String()))
 
 	group.Go(func() error {

@@ -41,7 +41,7 @@ func mutants() []mutant {
 		{"two questions at once", asker, "	if f == nil {\n		f = a.startLocked(q)\n	} else {", "	if f == nil || q.Via == \"verify\" {\n		f = a.startLocked(q)\n	} else {"},
 		{"answers about others are believed", "internal/dollr/status.go", "err != nil || answered != asked {", "err != nil || answered == asked && err != nil {"},
 		{"the realtime key is not renewed", "realtime/key.go", "(0.6 + 0.2*random)", "(1.6 + 0.2*random)"},
-		{"a second page is told nothing", "relay/page.go", "	page.wake() // where", "	// where"},
+		{"a second page is told nothing", "relay/page.go", "	page.notify() // where", "	// where"},
 		{"siblings are not found", "relay/store/payments.go", "AND source_id <> 0 AND outcome = 'succeeded' AND id <> $3", "AND source_id <> 0 AND outcome = 'failed' AND id <> $3"},
 		{"a day later nobody asks", "relay/store/payments.go", "OR (final_at > 0 AND (`+due", "OR (final_at < 0 AND (`+due"},
 		{"a time-out counts as an acknowledgement", "relay/callback/after.go", "	r.State, r.NextAt = Pending, ended.Add(delay)", "	r.State, r.NextAt = Pending, ended.Add(delay)\n	if r.Reason == Timeout {\n		r.State = Delivered\n	}"},

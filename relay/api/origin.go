@@ -61,7 +61,7 @@ func (s *Server) allowOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 			return refuse(http.StatusForbidden, "Pages of this origin are not allowed; the operator names them in RELAY_ALLOWED_ORIGINS.")
 		}
 		h.Set("Access-Control-Allow-Origin", origins[0])
-		h.Set("Access-Control-Expose-Headers", "Relay-Link, Relay-Token, Retry-After, X-Request-Id")
+		h.Set("Access-Control-Expose-Headers", "Relay-Link, Relay-Position, Relay-Token, Retry-After, X-Request-Id")
 		return next(c)
 	}
 }

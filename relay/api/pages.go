@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -10,12 +9,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/dollr-relay/dollr-relay/relay"
-)
-
-const (
-	pingEvery    = 25 * time.Second // scripts cannot see protocol pings, so there is a message, too
-	pongTimeout  = 10 * time.Second
-	writeTimeout = 5 * time.Second // a page that cannot be written to for this long is dropped
 )
 
 // pageToken reads and verifies the token of a page request: as bearer, as WebSocket subprotocol
@@ -71,11 +64,12 @@ const (
 	rotated    why = "rotated"  // an event stream that has been open for long
 	expired    why = "token_expired"
 	overbooked why = "too_many"
+	spoke      why = "data" // it sent a message, which pages have no reason to
 )
 
 // CloseReasons lists the reasons of [Monitor.PageClosed].
 func CloseReasons() []string {
-	return names([]why{gone, slow, settled, stopping, silent, rotated, expired, overbooked})
+	return names([]why{gone, slow, settled, stopping, silent, rotated, expired, overbooked, spoke})
 }
 
 // MessageKinds lists the kinds of [Monitor.PageMessage].
@@ -83,99 +77,33 @@ func MessageKinds() []string { return []string{"status", "link", "token", "ping"
 
 // connection is how messages reach one open page.
 type connection interface {
-	// send writes one message. An error means that the page is gone.
-	send(ctx context.Context, kind string, body []byte, version int64) error
-	// alive checks that the page is still there, where the transport can tell. It may take
-	// [pongTimeout], and runs beside send.
-	alive(ctx context.Context) error
-}
-
-var (
-	errNoPong  = errors.New("no pong")
-	errRotated = errors.New("open for long enough")
-)
-
-// serve keeps an open page up to date until there is a reason to end: first its present status and
-// link, then whatever changes, pings, and a fresh token before the present one expires.
-func (s *Server) serve(ctx context.Context, page *relay.Page, token pageToken, conn connection) why {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	ping := time.NewTicker(pingEvery)
-	defer ping.Stop()
-	renew := time.NewTimer(token.renewal().Sub(s.Now()))
-	defer renew.Stop()
-	stop := s.stopping
-	var part <-chan time.Time
-
-	for {
-		var err error
-		select {
-		case <-ctx.Done():
-			return whyEnded(ctx)
-		case <-stop:
-			stop = nil
-			part = time.After(s.open.partAfter(s.Spread))
-		case <-part:
-			return stopping
-		case <-page.Changed:
-			var final bool
-			if final, err = s.sendNews(ctx, page, conn); final && err == nil {
-				return settled
-			}
-		case <-ping.C:
-			err = s.write(ctx, conn, "ping", []byte(`{"type":"ping"}`), 0)
-			go func() {
-				if conn.alive(ctx) != nil {
-					cancel(errNoPong)
-				}
-			}()
-		case <-renew.C:
-			token, err = s.renewToken(ctx, token, conn)
-			renew.Reset(token.renewal().Sub(s.Now()))
-		}
-		switch {
-		case ctx.Err() != nil && err != nil:
-			return whyEnded(ctx)
-		case err != nil:
-			return slow
-		}
-	}
-}
-
-func whyEnded(ctx context.Context) why {
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errNoPong):
-		return silent
-	case errors.Is(cause, errRotated):
-		return rotated
-	}
-	return gone
+	// send writes one message within [writeTimeout]. An error means that the page is gone.
+	send(kind string, body []byte, version int64) error
 }
 
 // sendNews sends what the page has not seen yet, and reports whether it has seen a final status.
-func (s *Server) sendNews(ctx context.Context, page *relay.Page, conn connection) (final bool, err error) {
+func (s *Server) sendNews(page *relay.Page, conn connection) (final bool, err error) {
 	status, link := page.Take()
 	if status.Body != nil {
-		err = s.write(ctx, conn, "status", status.Body, status.Version)
+		err = s.write(conn, "status", status.Body, status.Version)
 	}
 	if link.Body != nil && err == nil {
-		err = s.write(ctx, conn, "link", link.Body, 0)
+		err = s.write(conn, "link", link.Body, 0)
 	}
 	return status.Final, err
 }
 
-func (s *Server) renewToken(ctx context.Context, token pageToken, conn connection) (pageToken, error) {
-	fresh, err := s.tokens.issue(token.paymentID)
+// sendToken gives the page a fresh token.
+func (s *Server) sendToken(paymentID string, conn connection) error {
+	fresh, err := s.tokens.issue(paymentID)
 	if err != nil {
-		return token, err
+		return err
 	}
-	return fresh, s.write(ctx, conn, "token", tokenMessage(fresh), 0)
+	return s.write(conn, "token", tokenMessage(fresh), 0)
 }
 
-func (s *Server) write(ctx context.Context, conn connection, kind string, body []byte, version int64) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	err := conn.send(ctx, kind, body, version)
+func (s *Server) write(conn connection, kind string, body []byte, version int64) error {
+	err := conn.send(kind, body, version)
 	if err == nil {
 		s.Monitor.PageMessage(kind)
 	}

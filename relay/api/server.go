@@ -26,8 +26,9 @@ type Payments interface {
 	Verify(ctx context.Context, id string, via relay.Via) (relay.Payment, error)
 	Wait(ctx context.Context, id string, since int64) (relay.Payment, error)
 	Link(p relay.Payment) relay.Link
-	OpenPage(ctx context.Context, id string) (*relay.Page, error)
+	OpenPage(ctx context.Context, id string, notify func()) (*relay.Page, error)
 	ClosePage(page *relay.Page)
+	Unsettled(id string) bool
 }
 
 // Records is the database, as far as the API reads it.
@@ -91,11 +92,12 @@ type Options struct {
 type Server struct {
 	Options
 
-	public *echo.Echo
-	tokens *tokens
-	keys   *keyCache // nil without Supabase
-	views  *view.Views
-	open   openPages
+	public  *echo.Echo
+	tokens  *tokens
+	keys    *keyCache // nil without Supabase
+	views   *view.Views
+	open    openPages
+	sockets sockets
 
 	pageLimit, keyLimit, payKeyLimit, badKeyLimit *buckets
 	proxyWarning                                  sync.Once
@@ -103,7 +105,7 @@ type Server struct {
 	stopping chan struct{} // closed when the server begins to stop
 }
 
-// New returns a Server; it listens to nothing by itself.
+// New returns a Server; it listens to nothing by itself. Its Handler needs Run.
 func New(opts Options) (*Server, error) {
 	if len(opts.APIKeys) == 0 || len(opts.PageSecrets) == 0 || opts.PublicURL == nil {
 		return nil, errors.New("api: API keys, page secrets and the public URL are required")
@@ -112,7 +114,7 @@ func New(opts Options) (*Server, error) {
 		Options: opts, tokens: newTokens(opts.PageSecrets, opts.PageTokenTTL, opts.Now),
 		pageLimit: newBuckets(pagesPerSecond, pagesBurst), keyLimit: newBuckets(keysPerSecond, keysBurst),
 		payKeyLimit: newBuckets(payKeysPerSecond, payKeysBurst), badKeyLimit: newBuckets(badKeysPerSecond, badKeysBurst),
-		stopping: make(chan struct{}),
+		sockets: newSockets(), stopping: make(chan struct{}),
 	}
 	if opts.Keys != nil {
 		s.keys = newKeyCache(opts.Keys)

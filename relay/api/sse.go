@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -13,8 +15,12 @@ import (
 	"github.com/dollr-relay/dollr-relay/relay"
 )
 
-// rotateAfter ends a stream now and then, so that no proxy's own limit does it at a worse moment.
-const rotateAfter = 10 * time.Minute
+const (
+	// rotateAfter ends a stream now and then, so that no proxy's own limit does it at a worse moment.
+	rotateAfter = 10 * time.Minute
+	// commentEvery keeps proxies from taking a quiet stream for a dead one.
+	commentEvery = 15 * time.Second
+)
 
 // streamPageEvents is the server-sent events transport: the same messages, each an event named by its type.
 func (s *Server) streamPageEvents(c echo.Context) error {
@@ -29,7 +35,8 @@ func (s *Server) streamPageEvents(c echo.Context) error {
 		return err
 	}
 	defer s.open.leave(eventSource)
-	page, err := s.Payments.OpenPage(c.Request().Context(), token.paymentID)
+	changed, notify := relay.Wakeups()
+	page, err := s.Payments.OpenPage(c.Request().Context(), token.paymentID, notify)
 	if err != nil {
 		return err
 	}
@@ -43,16 +50,14 @@ func (s *Server) streamPageEvents(c echo.Context) error {
 	h.Set("Cache-Control", "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no")
 	c.Response().WriteHeader(http.StatusOK)
-	ctx, cancel := context.WithTimeoutCause(c.Request().Context(), rotateAfter, errRotated)
-	defer cancel()
 	events := &eventStream{c.Response(), http.NewResponseController(c.Response().Writer)}
-	reason := s.serve(ctx, page, token, events)
+	reason := s.serveEvents(c.Request().Context(), page, changed, token, events)
 	s.Monitor.PageClosed(string(reason))
+	if reason == stopping {
+		_ = events.print(fmt.Sprintf("retry: %d\n\n", (minRetry + rand.N(maxRetry-minRetry)).Milliseconds()))
+	}
 	// The end of the stream is written after this handler, and needs a deadline that is not over.
 	_ = events.control.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if reason == stopping {
-		_, _ = fmt.Fprintf(events.out, "retry: %d\n\n", (minRetry + rand.N(maxRetry-minRetry)).Milliseconds())
-	}
 	return nil
 }
 
@@ -65,6 +70,54 @@ func (s *Server) seenFinal(c echo.Context, id string, seen int64) bool {
 	return err == nil && p.Final() && seen >= p.Version
 }
 
+// serveEvents keeps a stream up to date until there is a reason to end: first the page's present
+// status and link, then whatever changes, pings, and a fresh token before the present one expires.
+func (s *Server) serveEvents(ctx context.Context, page *relay.Page, changed <-chan struct{}, token pageToken, events *eventStream) why {
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	comment := time.NewTicker(commentEvery)
+	defer comment.Stop()
+	renew := time.NewTimer(token.renewal().Sub(s.Now()))
+	defer renew.Stop()
+	rotate := time.NewTimer(rotateAfter)
+	defer rotate.Stop()
+	stop := s.stopping
+	var part <-chan time.Time
+
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return gone
+		case <-rotate.C:
+			return rotated
+		case <-stop:
+			stop = nil
+			part = time.After(s.open.partAfter(s.Spread))
+		case <-part:
+			return stopping
+		case <-changed:
+			var final bool
+			if final, err = s.sendNews(page, events); final && err == nil {
+				return settled
+			}
+		case <-ping.C:
+			err = s.write(events, "ping", []byte(`{"type":"ping"}`), 0)
+		case <-comment.C:
+			err = events.print(":\n\n")
+		case <-renew.C:
+			err = s.sendToken(token.paymentID, events)
+			renew.Reset(s.tokens.renewEvery())
+		}
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return slow
+		case err != nil:
+			return gone
+		}
+	}
+}
+
 // eventStream is an open page on server-sent events.
 type eventStream struct {
 	out     *echo.Response
@@ -72,84 +125,20 @@ type eventStream struct {
 }
 
 // send writes one event.
-func (e *eventStream) send(ctx context.Context, kind string, body []byte, version int64) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := e.control.SetWriteDeadline(deadline); err != nil {
-			return err
-		}
-	}
-	var err error
+func (e *eventStream) send(kind string, body []byte, version int64) error {
+	id := ""
 	if version > 0 {
-		_, err = fmt.Fprintf(e.out, "event: %s\nid: %d\ndata: %s\n\n", kind, version, body)
-	} else {
-		_, err = fmt.Fprintf(e.out, "event: %s\ndata: %s\n\n", kind, body)
+		id = fmt.Sprintf("id: %d\n", version)
 	}
-	if err != nil {
+	return e.print("event: " + kind + "\n" + id + "data: " + string(body) + "\n\n")
+}
+
+func (e *eventStream) print(text string) error {
+	if err := e.control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if _, err := e.out.Write([]byte(text)); err != nil {
 		return err
 	}
 	return e.control.Flush()
-}
-
-// alive has nothing to ask: a dead page shows when it is written to.
-func (e *eventStream) alive(context.Context) error { return nil }
-
-// pollPage is the long poll transport: the status message if it is newer than what the page has seen.
-func (s *Server) pollPage(c echo.Context) error {
-	token, err := s.pageToken(c)
-	if err != nil {
-		return err
-	}
-	q := readPageQuery(c)
-	wait := q.wait()
-	since := q.number("since", 0, 0, 1<<62)
-	if err := q.finish(); err != nil {
-		return err
-	}
-	if err := s.admit(longPoll); err != nil {
-		return err
-	}
-	defer s.open.leave(longPoll)
-	page, err := s.Payments.OpenPage(c.Request().Context(), token.paymentID)
-	if err != nil {
-		return err
-	}
-	defer s.Payments.ClosePage(page)
-
-	ctx, cancel := s.held(c, wait)
-	defer cancel()
-	status, _ := page.Take()
-	for status.Version <= since && ctx.Err() == nil {
-		select {
-		case <-page.Changed:
-			fresh, _ := page.Take()
-			if fresh.Body != nil && fresh.Version >= since {
-				return s.answerPoll(c, token, fresh)
-			}
-		case <-ctx.Done():
-		}
-	}
-	if status.Version > since {
-		return s.answerPoll(c, token, status)
-	}
-	return s.answerPoll(c, token, relay.Frame{})
-}
-
-func (s *Server) answerPoll(c echo.Context, token pageToken, status relay.Frame) error {
-	h := c.Response().Header()
-	if p, err := s.Records.Find(c.Request().Context(), token.paymentID); err == nil {
-		if link := s.Payments.Link(p); link != relay.Unwatched {
-			h.Set("Relay-Link", string(link))
-		}
-	}
-	if !s.Now().Before(token.renewal()) {
-		fresh, err := s.tokens.issue(token.paymentID)
-		if err != nil {
-			return err
-		}
-		h.Set("Relay-Token", fresh.text)
-	}
-	if status.Body == nil {
-		return c.NoContent(http.StatusNoContent)
-	}
-	return c.JSONBlob(http.StatusOK, status.Body)
 }

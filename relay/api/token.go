@@ -83,6 +83,9 @@ func (p pageToken) renewal() time.Time {
 	return p.issuedAt.Add(time.Duration(float64(life) * renewAt))
 }
 
+// renewEvery is how long after a token was issued an open page is given the next one.
+func (t *tokens) renewEvery() time.Duration { return time.Duration(float64(t.ttl) * renewAt) }
+
 // pageJSON is what a backend hands to its checkout page.
 type pageJSON struct {
 	Token     string     `json:"token"`

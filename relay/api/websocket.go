@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -31,10 +30,8 @@ func (s *Server) streamPage(c echo.Context) error {
 		return refuse(http.StatusUpgradeRequired, "This address speaks WebSocket only.")
 	}
 	token, err := s.pageToken(c)
-	if errors.Is(err, errExpiredToken) {
-		return s.closeAtOnce(c, closeTokenExpired, expired)
-	}
-	if err != nil {
+	tooLate := errors.Is(err, errExpiredToken)
+	if err != nil && !tooLate {
 		return err
 	}
 	if err := readPageQuery(c).finish(); err != nil {
@@ -43,58 +40,40 @@ func (s *Server) streamPage(c echo.Context) error {
 	if err := s.admit(webSocket); err != nil {
 		return err
 	}
-	defer s.open.leave(webSocket)
-	page, err := s.Payments.OpenPage(c.Request().Context(), token.paymentID)
-	if errors.Is(err, relay.ErrTooManyPages) {
-		return s.closeAtOnce(c, closeTooMany, overbooked)
-	}
-	if err != nil {
+	p := s.newSocket(token.paymentID)
+	if tooLate {
+		p.end(expired)
+	} else if p.page, err = s.Payments.OpenPage(c.Request().Context(), token.paymentID, p.news); errors.Is(err, relay.ErrTooManyPages) {
+		p.end(overbooked)
+	} else if err != nil {
+		s.open.leave(webSocket)
 		return err
 	}
-	defer s.Payments.ClosePage(page)
-
-	conn, err := accept(c)
-	if err != nil {
-		return nil // the library has answered the client
-	}
-	ctx := conn.CloseRead(c.Request().Context())
-	reason := s.serve(ctx, page, token, &socket{conn})
-	s.Monitor.PageClosed(string(reason))
-	switch reason {
-	case settled:
-		_ = conn.Close(websocket.StatusNormalClosure, "")
-	case stopping:
-		_ = conn.Close(websocket.StatusServiceRestart, "")
-	case silent:
-		_ = conn.Close(closeNoPong, "no pong")
-	default:
-		_ = conn.CloseNow()
-	}
-	return nil
-}
-
-// closeAtOnce upgrades only to tell a script why.
-func (s *Server) closeAtOnce(c echo.Context, code websocket.StatusCode, reason why) error {
-	conn, err := accept(c)
-	if err != nil {
+	if err := p.accept(c); err != nil {
+		p.leave()
 		return nil //nolint:nilerr // the library has answered the client
 	}
-	s.Monitor.PageClosed(string(reason))
-	_ = conn.Close(code, string(reason))
+	s.sockets.open(p, token.renewal(), s.Now())
 	return nil
 }
 
-func accept(c echo.Context) (*websocket.Conn, error) {
-	conn, err := websocket.Accept(c.Response(), c.Request(), &websocket.AcceptOptions{
-		Subprotocols:       offered(c.Request()),
+// accept upgrades the request. The socket keeps nothing of it.
+func (p *socket) accept(c echo.Context) (err error) {
+	w := &frugal{ResponseWriter: c.Response()}
+	protocols := offered(c.Request())
+	// The library keeps the protocol as the page wrote it, and with it all the request's headers.
+	c.Request().Header["Sec-Websocket-Protocol"] = protocols
+	p.conn, err = websocket.Accept(w, c.Request(), &websocket.AcceptOptions{
+		Subprotocols:       protocols,
 		InsecureSkipVerify: true, // allowOrigin has looked at it already, with wildcards and ports
 		CompressionMode:    websocket.CompressionDisabled,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	conn.SetReadLimit(maxInbound)
-	return conn, nil
+	p.in = w.in
+	p.conn.SetReadLimit(maxInbound)
+	return nil
 }
 
 // offered is our subprotocol if the page offers it. A token must never be echoed as one.
@@ -106,19 +85,6 @@ func offered(r *http.Request) []string {
 		}
 	}
 	return nil
-}
-
-// socket is an open page on a WebSocket.
-type socket struct{ conn *websocket.Conn }
-
-func (s *socket) send(ctx context.Context, _ string, body []byte, _ int64) error {
-	return s.conn.Write(ctx, websocket.MessageText, body)
-}
-
-func (s *socket) alive(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, pongTimeout)
-	defer cancel()
-	return s.conn.Ping(ctx)
 }
 
 // tokenMessage is the in-band renewal of a page's token.

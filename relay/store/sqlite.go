@@ -52,7 +52,7 @@ func openSQLite(ctx context.Context, path string) (_ *sqlite, err error) {
 	}
 	s.conn = &preparedConn{Conn: conn, prepared: map[string]*sql.Stmt{}}
 	s.batch.run = func(batch []*member) { runBatch(s.conn, batch) } //nolint:contextcheck // a batch has the contexts of many callers, so none
-	pool, err := openPool(path, readConns, "query_only(1)", "busy_timeout(10000)")
+	pool, err := openPool(path, readConns, "query_only(1)", "busy_timeout(10000)", "cache_size(-256)")
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,152 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/dollr-relay/dollr-relay/relay"
+)
+
+// socket is an open page on a WebSocket. It is as small as can be, for most of its life it only waits:
+// one goroutine reads, the crew writes when something is due, and the sweep keeps the time.
+type socket struct {
+	server    *Server
+	conn      *websocket.Conn
+	in        *inlet
+	page      *relay.Page // nil if the page was upgraded only to be told why not
+	paymentID string
+
+	// Under the mutex of [sockets].
+	upkeep upkeep
+	next   time.Time
+	place  int // in the heap; -1: not in it
+
+	mu      sync.Mutex
+	due     duty
+	working bool // the crew has it, or it is not open yet
+	reason  why  // why it ends; the first one counts
+}
+
+// newSocket returns a page that is not accepted yet: what becomes due meanwhile waits for [sockets.open].
+func (s *Server) newSocket(paymentID string) *socket {
+	return &socket{server: s, paymentID: paymentID, place: -1, working: true}
+}
+
+// news is the hub's notice.
+func (p *socket) news() { p.need(dutyNews) }
+
+// need has the crew do something for the page.
+func (p *socket) need(d duty) {
+	p.mu.Lock()
+	p.due |= d
+	idle := !p.working
+	p.working = true
+	p.mu.Unlock()
+	if idle {
+		p.server.sockets.crew.enqueue(p)
+	}
+}
+
+// end has the page closed for a reason, unless there is one already.
+func (p *socket) end(reason why) {
+	p.because(reason)
+	p.need(dutyClose)
+}
+
+// because keeps the first reason for which the page ends, and returns it.
+func (p *socket) because(reason why) why {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reason == "" {
+		p.reason = reason
+	}
+	return p.reason
+}
+
+// attend does what is due until nothing is. Only one member of the crew does it at a time.
+func (p *socket) attend() {
+	for {
+		p.mu.Lock()
+		due, reason := p.due, p.reason
+		p.due = 0
+		p.working = due != 0
+		p.mu.Unlock()
+		switch {
+		case due == 0:
+			return
+		case reason == "":
+			p.write(due)
+		case due&dutyClose != 0:
+			p.interrupt(reason)
+		}
+	}
+}
+
+// write writes what is due: always the newest state, whatever was missed before it.
+func (p *socket) write(due duty) {
+	final := false
+	var err error
+	if due&dutyNews != 0 {
+		final, err = p.server.sendNews(p.page, p)
+	}
+	if due&dutyToken != 0 && err == nil && !final {
+		err = p.server.sendToken(p.paymentID, p)
+	}
+	if due&dutyPing != 0 && err == nil && !final {
+		err = p.ping()
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		p.end(slow)
+	case err != nil:
+		p.end(gone)
+	case final:
+		p.end(settled)
+	}
+}
+
+// send implements [connection].
+func (p *socket) send(_ string, body []byte, _ int64) error {
+	if err := p.in.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	return p.conn.Write(context.Background(), websocket.MessageText, body) // a context with an end would cost a goroutine
+}
+
+// ping writes both pings at once: a text frame with the message that scripts see, and a ping frame. The
+// library's own Ping would hold a goroutine until the pong. Nothing of ours is being written meanwhile,
+// and the library writes a control frame at once, so no other frame is cut apart.
+func (p *socket) ping() error {
+	const message = `{"type":"ping"}`
+	if err := p.in.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if _, err := p.in.conn.Write([]byte("\x81\x0f" + message + "\x89\x00")); err != nil { // \x0f: 15 bytes
+		return err
+	}
+	p.server.Monitor.PageMessage("ping")
+	return nil
+}
+
+// interrupt makes the page's own goroutine end the connection.
+func (p *socket) interrupt(reason why) {
+	if reason == gone || reason == slow {
+		_ = p.in.conn.Close()
+	} else {
+		_ = p.in.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// leave counts the page out.
+func (p *socket) leave() {
+	if p.page != nil {
+		p.server.Payments.ClosePage(p.page)
+	}
+	p.server.open.leave(webSocket)
+	p.server.Monitor.PageClosed(string(p.because(gone)))
+}
