@@ -10,7 +10,7 @@ import (
 
 // Version is that of the page scripts, by semantic versioning; its major is the 1 of /v1/. Once it is released (see
 // [Released]) a change of the scripts needs a higher one, which the tests tell.
-const Version = "1.0.0"
+const Version = "1.1.0"
 
 // Released is the folder of all versions that were ever released. Each is served as long as its major is, because
 // merchants' pages name it together with its hash: files are added to it by "go run ./build release" in this folder,

@@ -129,7 +129,8 @@ export class FakeRelay {
         const refusal = this.#refusal("status", token);
         if (refusal) return response.writeHead(refusal).end();
         response.setHeader("Relay-Link", this.link);
-        const newer = this.state.version > +url.searchParams.get("since");
+        response.setHeader("Relay-Position", `${this.state.version}.${this.link}`);
+        const newer = this.state.version > (parseInt(url.searchParams.get("since")) || 0);
         return newer ? response.end(JSON.stringify(this.#present(token))) : response.writeHead(204).end();
       }
     }

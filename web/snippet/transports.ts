@@ -7,8 +7,6 @@ export interface Attempt {
   url: string;
   /** The newest one: it may change during the attempt. */
   token: string;
-  /** The newest version known so far. */
-  _version(): number;
   /** Takes a message's text; any other sign of life is the empty text. */
   _hear(text: string): void;
   /** Least milliseconds to wait before the next attempt, as the server wishes. */
@@ -29,18 +27,20 @@ const socket: Transport = ({ url, token, _hear: hear, signal }) =>
 
 /**
  * Server-sent events and long polling, both read by fetch (EventSource can send no token in a header) and line by line.
- * The first poll does not wait, so that a dead network shows at once.
+ * The first poll does not wait, so that a dead network shows at once, and brings the present state; the next ones bring
+ * what is newer than the position that the answer before names.
  */
 const http =
   (polling: boolean): Transport =>
   async (attempt) => {
-    for (let wait = 0; ; wait = 25) {
+    for (let wait = 0, since = ""; ; wait = 25) {
       const { headers, body, ok, status } = await fetch(
-        attempt.url + (polling ? `status?since=${attempt._version()}&wait=${wait}s` : "events"),
+        attempt.url + (polling ? `status?since=${since}&wait=${wait}s` : "events"),
         { headers: { authorization: "Bearer " + attempt.token }, signal: attempt.signal },
       );
       attempt.wait = +headers.get("retry-after")! * 1e3;
       if (!ok) return status;
+      since = headers.get("relay-position") || "";
       attempt._hear("");
       const reader = body?.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = "", chunk; reader && !chunk?.done; ) {

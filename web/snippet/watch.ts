@@ -102,7 +102,6 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
       last = {
         url: page,
         token: "",
-        _version: () => version,
         _hear: (text) => signal.aborted || (tell(text), hear(text)),
         wait: 0,
         signal,
