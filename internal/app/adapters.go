@@ -22,6 +22,7 @@ type asker struct {
 
 func newAsker(client *dollr.Client, a *App) *asker {
 	settle := func(ctx context.Context, q fallback.Question, s dollr.Status, err error) (relay.Payment, error) {
+		a.operator.journal.add(q, s, err, a.opts.Now())
 		if err == nil {
 			a.metrics.truth(q.Urgency, q.KnownAt, a.opts.Now())
 		}

@@ -62,6 +62,8 @@ type App struct {
 	sender        *callback.Sender
 	api           *api.Server
 	metrics       *metrics
+	operator      *operator
+	adminPages    http.Handler
 	reports       relay.Bell // rings when an outcome was reported
 }
 
@@ -75,6 +77,7 @@ func New(ctx context.Context, config Config, opts Options) (_ *App, err error) {
 		opts.Random = rand.Float64
 	}
 	a := &App{config: config, opts: opts, log: opts.Logger, public: opts.Public, admin: opts.Admin, metrics: newMetrics(config.CallbackURLs)}
+	a.operator = newOperator(a)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

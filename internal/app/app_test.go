@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ type system struct {
 	client   *http.Client
 	patience time.Duration
 	received chan received
+	refuse   atomic.Pointer[string] // what the backend refuses callbacks with, if it does
 	stop     func()
 }
 
@@ -148,6 +150,10 @@ func (s *system) receive(w http.ResponseWriter, r *http.Request) {
 		s.t.Errorf("a callback's body is no JSON: %v", err)
 	}
 	s.received <- got
+	if text := s.refuse.Load(); text != nil {
+		http.Error(w, *text, http.StatusGone)
+		return
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 

@@ -24,7 +24,8 @@ const prefix = "dollr_relay_"
 // words that are known beforehand is there from the start, so that a rate over it is right.
 type metrics struct {
 	registry     *prometheus.Registry
-	endpointName map[string]string // breaker name of a callback URL, which may hold what is not for a label
+	onBreaker    func(name string, s fallback.State) // for the console; may be nil
+	endpointName map[string]string                   // breaker name of a callback URL, which may hold what is not for a label
 
 	pageMessages    *prometheus.CounterVec
 	pageCloses      *prometheus.CounterVec
@@ -169,6 +170,9 @@ func (m *metrics) dollrRequest(o dollr.Observation) {
 
 func (m *metrics) breaker(name string, s fallback.State) {
 	m.breakers.WithLabelValues(name).Set(float64(s))
+	if m.onBreaker != nil {
+		m.onBreaker(name, s)
+	}
 }
 
 func (m *metrics) callbackBreaker(url, state string) {

@@ -28,7 +28,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	if a.feed == nil {
 		a.log.InfoContext(ctx, "SUPABASE_URL is unset: no realtime, polling only")
 	}
-	admin := a.httpServer(a.api.Admin(a.metrics.handler()))
+	admin := a.httpServer(a.adminPages)
 	group, broken := errgroup.WithContext(context.WithoutCancel(ctx))
 	group.Go(func() error { return serve(admin, a.admin) })
 	group.Go(func() error {

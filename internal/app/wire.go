@@ -33,6 +33,9 @@ func (a *App) wire(ctx context.Context) error {
 	if err := a.wireAPI(keys); err != nil {
 		return err
 	}
+	if a.adminPages, err = a.wireAdmin(); err != nil {
+		return err
+	}
 	return a.metrics.registry.Register(newGauges(a))
 }
 
@@ -58,7 +61,9 @@ func (a *App) wireDollr() (*keyMinter, error) {
 	a.asker = newAsker(client, a)
 	a.poller = fallback.NewPoller(a.check, fallback.PollerOptions{Hold: a.asker.RetryAfter, Now: a.opts.Now})
 	pageOpen := func(id string) bool { return a.relay.LookedAt(id) }
-	return newKeyMinter(client, a.config, a.metrics, pageOpen), nil
+	keys := newKeyMinter(client, a.config, a.metrics, pageOpen)
+	a.operator.client, a.operator.keys = client, keys
+	return keys, nil
 }
 
 func (a *App) wireSender() (err error) {

@@ -145,6 +145,9 @@ func (s *Server) Drained() bool { return s.open.total() == 0 }
 // OpenPages counts the open pages by transport.
 func (s *Server) OpenPages() map[string]int { return s.open.counts() }
 
+// Stopping reports whether Stop was called.
+func (s *Server) Stopping() bool { return s.isStopping() }
+
 func (s *Server) isStopping() bool {
 	select {
 	case <-s.stopping:

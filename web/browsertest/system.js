@@ -24,8 +24,11 @@ async function freePort() {
 export class System {
   /** What the merchant's server answers with: {html, headers}. */
   page = { html: "", headers: {} };
+  /** What its backend answers callbacks with. */
+  hook = { status: 204, body: "" };
 
-  async start() {
+  /** Starts everything; environment tells what to add to the relay's, from the merchant's address. */
+  async start(environment = () => ({})) {
     if (!binary) throw new Error("DOLLR_RELAY_BIN must name the built binary");
     this.folder = await mkdtemp(join(tmpdir(), "relay-browsertest-"));
     this.sandboxProcess = spawn(binary, ["sandbox", "--listen", "127.0.0.1:0"], { stdio: ["ignore", "pipe", "inherit"] });
@@ -37,6 +40,10 @@ export class System {
       if (this.sandbox && /^# {3}curl -X PUT/.test(line)) break;
     }
     this.merchant = createServer((request, response) => {
+      if (request.method == "POST") {
+        response.writeHead(this.hook.status);
+        return response.end(this.hook.body);
+      }
       response.writeHead(200, { "content-type": "text/html; charset=utf-8", ...this.page.headers });
       response.end(this.page.html);
     }).listen(0, "127.0.0.1");
@@ -55,6 +62,7 @@ export class System {
       RELAY_ALLOWED_ORIGINS: this.merchantURL,
       RELAY_SHUTDOWN_GRACE: "2s",
       RELAY_LOG: "error",
+      ...environment(this.merchantURL),
     });
     await this.startRelay();
     return this;
@@ -96,8 +104,8 @@ export class System {
     return answer.json();
   }
 
-  /** A payment at the sandbox, watched by the relay: {reference, id, token}. */
-  async pay() {
+  /** A payment at the sandbox, watched by the relay: {reference, id, token}. more adds to its registration. */
+  async pay(more = {}) {
     const made = await this.#json("POST", `${this.sandbox}/_sandbox/payments`, { payee_amount: "250.00", payee_currency: "USD" });
     const { operation, reference_id, session_id, source_type, source_id } = made;
     const watched = await this.#json("POST", `http://127.0.0.1:${this.port}/v1/payments`, {
@@ -106,6 +114,7 @@ export class System {
       session_id,
       source_type,
       source_id,
+      ...more,
     });
     return { reference: reference_id, id: watched.id, token: watched.page.token };
   }
@@ -116,6 +125,11 @@ export class System {
 
   settle(payment, status = "COMPLETED") {
     return this.#json("PUT", `${this.sandbox}/_sandbox/payments/${payment.reference}/status`, { status });
+  }
+
+  /** Switches the sandbox's faults: {realtime_down, dollr_down, …}; those left out are off. */
+  weather(faults) {
+    return this.#json("PUT", `${this.sandbox}/_sandbox/faults`, faults);
   }
 
   /** Waits until the relay itself knows. */
