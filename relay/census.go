@@ -24,8 +24,8 @@ func (r *Relay) Census(bounds []time.Duration) []map[Link]int {
 	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, w := range r.watches {
-		if w.p.Final() {
+	for id, w := range r.watches {
+		if w.p.Final() || !r.ownsLocked(id) {
 			continue
 		}
 		age := now.Sub(w.p.WatchSince)
@@ -49,9 +49,9 @@ func (r *Relay) Open(link Link, minAge, maxAge time.Duration, limit int) (ids []
 	var found []open
 	now := r.now()
 	r.mu.Lock()
-	for _, w := range r.watches {
+	for id, w := range r.watches {
 		age := now.Sub(w.p.WatchSince)
-		if w.p.Final() || age < minAge || maxAge > 0 && age >= maxAge || link != Unwatched && r.linkLocked(w) != link {
+		if w.p.Final() || !r.ownsLocked(id) || age < minAge || maxAge > 0 && age >= maxAge || link != Unwatched && r.linkLocked(w) != link {
 			continue
 		}
 		found = append(found, open{w.p.WatchSince, w.p.ID})

@@ -23,7 +23,7 @@ import (
 // would on three machines.
 type demoCommand struct {
 	Listen      string `name:"listen" default:"localhost:8080" help:"Address of the shop and the relay."`
-	AdminListen string `name:"admin-listen" default:"127.0.0.1:9090" help:"Address for health and metrics."`
+	AdminListen string `name:"admin-listen" default:"127.0.0.1:9090" help:"Address for health, metrics and the operator console."`
 	Data        string `name:"data" type:"path" help:"Folder for the database. Default: a temporary one, removed at the end."`
 	Verbose     bool   `name:"verbose" short:"v" help:"Show the relay's log."`
 }
@@ -72,7 +72,7 @@ func (d *demoCommand) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return errors.Join(err, standIns.Close())
 	}
-	c.printf("The demo shop is open: %s/demo/\nStop it with Ctrl+C.\n", base)
+	c.printf("The demo shop is open: %s/demo/\nBehind its counter, the operator console: %s/\nStop it with Ctrl+C.\n", base, relay.AdminURL())
 
 	// The stand-ins stay until the relay has stopped, as the real services would.
 	standing, leave := context.WithCancel(context.WithoutCancel(ctx))

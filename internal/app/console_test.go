@@ -103,10 +103,10 @@ func TestConsole_everyPageIsThereAndTellsNoSecret(t *testing.T) {
 		strings.Repeat("page-secret-", 4), "callback-url-secret",
 	}
 	for path, want := range map[string]string{
-		"/":                                       "All is well. No payment is waiting.",
-		"/payments":                               reference,
-		"/payments?outcome=succeeded":             reference,
-		"/payments?outcome=pending":               "There are none.",
+		"/":                           "All is well. No payment is waiting.",
+		"/payments":                   reference,
+		"/payments?outcome=succeeded": reference,
+		"/payments?outcome=pending":   "There are none.",
 		"/payments?outcome=pending&age=2m&link=x": "There are none.",
 		"/payments?outcome=contradicted":          "There are none.",
 		"/payments?before=nonsense":               reference,

@@ -65,8 +65,9 @@ func (j *journal) of(payment string) []console.Question {
 func (j *journal) since(t time.Time) (all, silent int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for i := len(j.entries) - 1; i >= 0; i-- { // newest first
-		e := j.entries[(j.next+i)%len(j.entries)]
+	n := len(j.entries)
+	for i := range n { // newest first
+		e := j.entries[(j.next+n-1-i)%n]
 		if !e.ended.After(t) {
 			break
 		}

@@ -93,7 +93,7 @@ func (c *Console) write(w http.ResponseWriter, r *http.Request, code int, p page
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(code)
-	_, _ = w.Write(body) // a browser that has left does not matter
+	_, _ = w.Write(body) //nolint:gosec // html/template has made it; a browser that has left does not matter
 }
 
 // render makes the HTML of a page, whole ("frame") or its living part only ("live").

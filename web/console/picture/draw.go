@@ -3,6 +3,7 @@ package picture
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -16,7 +17,7 @@ const (
 	markRow    = 16.0
 	laneGap    = 11.0
 	axisRow    = 46.0
-	letter     = 6.5 // mean width of a letter at 11 px, on the safe side
+	letter     = 6.5  // mean width of a letter at 11 px, on the safe side
 	letterGap  = 10.0 // room between two labels
 	barHeight  = 14.0
 	tickWidth  = 2.0
@@ -189,7 +190,7 @@ func (p *pen) callback(c Callback) {
 		last = c.Next
 		story := "Next attempt at " + clock(c.Next)
 		lane.Marks = append(lane.Marks, Placed{p.scale.x(c.Next), y, "next", Wait, story})
-		labels = append(labels[:len(labels):len(labels)], Mark{At: c.Next, Label: "next", Tone: Wait})
+		labels = append(slices.Clip(labels), Mark{At: c.Next, Label: "next", Tone: Wait})
 	}
 	x := p.scale.x(c.Created)
 	lane.Bars = []Bar{{X: x, Y: y - 1.5, Width: max(p.scale.x(last)-x, 0), Height: 3, Kind: "wait", Tone: Calm, Story: c.Title}}

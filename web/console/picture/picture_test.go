@@ -153,8 +153,10 @@ func TestDraw_anything(t *testing.T) {
 		"nothing at all":          {},
 		"just registered":         {Start: noon, Now: noon, Open: true, States: []picture.State{{From: noon, Word: "pending"}}},
 		"heard before registered": {Start: noon, Now: at(time.Second), Open: true, Hints: []picture.Mark{mark(-time.Hour, "PENDING")}},
-		"registered in the future": {Start: at(time.Hour), Now: noon, Open: true, States: []picture.State{{From: at(time.Hour), Word: "pending"}},
-			Callbacks: []picture.Callback{{Created: noon, Next: at(time.Minute)}}},
+		"registered in the future": {
+			Start: at(time.Hour), Now: noon, Open: true, States: []picture.State{{From: at(time.Hour), Word: "pending"}},
+			Callbacks: []picture.Callback{{Created: noon, Next: at(time.Minute)}},
+		},
 		"500 hints": many,
 	} {
 		for _, width := range []picture.Px{1040, 340, 100} {
