@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -91,6 +92,7 @@ func TestS19_faultsOfSilence(t *testing.T) {
 		b.expect(answered(10))
 		b.srv.SetFaults(realtimetest.Faults{})
 		b.srv.Forget("")
+		synctest.Wait() // the connection has heard of it
 		b.send(`["8","11","%s","access_token",{"access_token":"x"}]`, topic)
 		b.expect(fmt.Sprintf(`[null,"11","%s","phx_reply",{"response":{"reason":"unmatched topic"},"status":"error"}]`, topic))
 		b.srv.CloseAll(1001)

@@ -200,6 +200,7 @@ func TestNotes_areWrittenOnceTheDatabaseAnswers(t *testing.T) {
 		gone = false
 		mu.Unlock()
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		if want := map[string]relay.Sight{"a": {}, "b": {Pages: true}}; !reflect.DeepEqual(written, want) || writes != 1 {
 			t.Errorf("written %v in %d writes, want %v in one", written, writes, want)
 		}
