@@ -222,7 +222,7 @@ func TestQueries_askForMetricsThatExist(t *testing.T) {
 	for name := range have {
 		if base := strings.TrimSuffix(name, "_bucket"); strings.HasPrefix(name, "dollr_relay_") && !strings.HasSuffix(name, "_sum") &&
 			!strings.HasSuffix(name, "_count") && !strings.Contains(used, base) {
-			t.Errorf("the dashboard shows nothing of %s", base)
+			t.Errorf("docs/monitoring/dashboard.json shows nothing of %s", base)
 		}
 	}
 }
