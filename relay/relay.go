@@ -155,6 +155,9 @@ func (r *Relay) Register(ctx context.Context, g Registration) (p Payment, create
 		r.log.InfoContext(ctx, "payment registered", slog.String("payment", p.ID), slog.String("operation", string(p.Operation)))
 	}
 	r.committed(ctx, p, effects)
+	if !created {
+		p.Live = r.liveElsewhere(ctx, p.ID)
+	}
 	return p, created, nil
 }
 

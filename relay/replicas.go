@@ -152,6 +152,15 @@ func (r *Relay) compare(degraded map[string]bool, open map[string]int) (wrong []
 	return wrong
 }
 
+// liveElsewhere reports whether a payment is heard of by realtime at another replica, as far as the database tells.
+func (r *Relay) liveElsewhere(ctx context.Context, id string) bool {
+	if r.replicas == nil || r.Owns(id) {
+		return false
+	}
+	sights, err := r.replicas.Sights(ctx, []string{id})
+	return err == nil && sights[id].Live
+}
+
 func (r *Relay) tell(n News) {
 	if r.replicas != nil {
 		r.replicas.Tell(n)

@@ -33,7 +33,7 @@ func (a *App) wireReplicas(client *dollr.Client) {
 	}
 	r := &replicas{Leases: leases, id: uuid.NewString()}
 	r.board = news.New(news.Options{
-		ID: r.id, Channel: leases, Max: store.MaxNews, Heard: a.heard, CaughtUp: func() { a.relay.CatchUp() }, Logger: a.log,
+		ID: r.id, Channel: leases, Max: store.MaxNews, Heard: a.heard, CaughtUp: a.caughtUp, Logger: a.log,
 	})
 	r.notes = news.NewNotes(func(ctx context.Context, sights map[string]relay.Sight) error {
 		return leases.Note(ctx, r.id, sights)
@@ -61,6 +61,13 @@ func (a *App) heard(item news.Item) {
 			a.reports.Ring()
 		}
 	}
+}
+
+// caughtUp makes good what others may have told while they were not heard.
+func (a *App) caughtUp() {
+	a.relay.CatchUp()
+	a.reports.Ring()
+	a.replicas.keeper.Look()
 }
 
 // owner lets the keeper give the relay its payments; the relay is made after the keeper.

@@ -188,3 +188,54 @@ func TestReplicas_slowDatabase(t *testing.T) {
 		}
 	}
 }
+
+// TestReplicas_oneIsCutOff: a relay that loses the database alone loses its payments to the others, asks nothing more, and
+// gets its share back when it returns.
+func TestReplicas_oneIsCutOff(t *testing.T) {
+	t.Parallel()
+	const payments = 20
+	var direct string
+	var road *pgtest.Road
+	f := startFleet(t, 1, func(c *app.Config) {
+		c.PollMin, c.PollMax = 500*time.Millisecond, time.Second
+		c.SupabaseURL = ""
+		var url string
+		direct = c.DatabaseURL.Reveal()
+		road, url = pgtest.NewRoad(t, direct)
+		c.DatabaseURL = secret.New(url)
+	})
+	f.config.DatabaseURL = secret.New(direct)
+	alone, other := f.relays[0], f.join()
+	ids, references := make([]string, payments), make([]string, payments)
+	for i := range payments {
+		ids[i], references[i], _ = f.relays[i%2].pay()
+	}
+	f.awaitShared(payments, f.relays...)
+	road.Cut()
+	began := time.Now()
+	f.awaitShared(payments, other)
+	t.Logf("taken over after %s", time.Since(began).Round(time.Millisecond))
+	asked := alone.metric(`dollr_relay_dollr_requests_total{endpoint="collection",result="ok"}`)
+	for _, reference := range references[:payments/2] {
+		other.set(reference, `{"status":"COMPLETED"}`)
+	}
+	for range payments / 2 {
+		other.callback()
+	}
+	if now := alone.metric(`dollr_relay_dollr_requests_total{endpoint="collection",result="ok"}`); now != asked {
+		t.Errorf("the relay without a lease has asked Dollr: %s questions, then %s", asked, now)
+	}
+	if err := road.Open(); err != nil {
+		t.Fatal(err)
+	}
+	f.awaitShared(payments/2, f.relays...)
+	for i, id := range ids {
+		want := "pending"
+		if i < payments/2 {
+			want = "succeeded"
+		}
+		if p := alone.call("GET", alone.relay+"/v1/payments/"+id, "", 200); p["outcome"] != want || p["contradicted"] != false {
+			t.Errorf("payment = %v, want %s and nothing odd", p, want)
+		}
+	}
+}

@@ -16,6 +16,8 @@ const (
 	patience = 3 * time.Second
 	// countEvery is how often open payments are counted: for the balance, and to find what was not heard of.
 	countEvery = 3 * time.Second
+	// cleanEvery is how often what dead replicas have left is removed: it does no harm.
+	cleanEvery = time.Minute
 	// abandonAfter is how long after the end of its lease a replica that cannot reach the database keeps its channels:
 	// others may have taken over, or be as helpless as this one, and then it would only have to join again.
 	abandonAfter = 30 * time.Second
@@ -32,6 +34,8 @@ type Table interface {
 	Claim(ctx context.Context, me string, slots []string) ([]string, error)
 	// Release gives up slots, as far as they are the replica's.
 	Release(ctx context.Context, me string, slots []string) error
+	// Clean forgets what replicas that are gone for good have left.
+	Clean(ctx context.Context) error
 	// Leave gives up everything.
 	Leave(ctx context.Context, me string) error
 }
@@ -76,6 +80,7 @@ type Keeper struct {
 	held      map[string]bool // slots that Owner watches
 	open      map[string]int
 	countedAt time.Time
+	cleanedAt time.Time
 	renewedAt time.Time // before the last renewal was sent: our clock is never late
 	share     float64
 	live      int
@@ -192,6 +197,12 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 		counted = k.open
 	}
 	k.opts.Owner.Seen(ctx, view.degraded(), counted)
+	if began.Sub(k.cleanedAt) >= cleanEvery {
+		k.cleanedAt = began
+		if err := k.opts.Table.Clean(call); err != nil && ctx.Err() == nil {
+			k.opts.Logger.WarnContext(ctx, "traces of dead replicas not removed", slog.Any("err", err))
+		}
+	}
 	return again
 }
 

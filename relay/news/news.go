@@ -20,6 +20,8 @@ const (
 	maxWaiting = 20_000
 	// tellWithin bounds one message, and the others wait for it.
 	tellWithin = 3 * time.Second
+	// longWord bounds the status words that are told.
+	longWord = 256
 	// relisten is the pause after the connection was lost.
 	relisten = 250 * time.Millisecond
 )
@@ -44,7 +46,7 @@ type Item struct {
 type Options struct {
 	ID      string // of this process
 	Channel Channel
-	Max     int // bytes that one message may have
+	Max     int // bytes that one message may have, far above that of one item
 	// Heard is called with what others tell, CaughtUp when something may have been missed. They must not block.
 	Heard    func(Item)
 	CaughtUp func()
@@ -89,7 +91,12 @@ func (b *Board) Tell(item Item) {
 }
 
 // TellPayment tells what has become of a payment.
-func (b *Board) TellPayment(n relay.News) { b.Tell(Item{Payment: encode(n)}) }
+func (b *Board) TellPayment(n relay.News) {
+	if n.Status != nil && len(n.Status.Status) > longWord {
+		n.Status = nil // Dollr may say anything: the others read the row
+	}
+	b.Tell(Item{Payment: encode(n)})
+}
 
 // Run tells and hears until ctx ends.
 func (b *Board) Run(ctx context.Context) error {

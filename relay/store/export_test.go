@@ -116,3 +116,8 @@ func Newer(ctx context.Context, url string) error {
 	}
 	return engine.close()
 }
+
+// Presences counts what replicas have noted.
+func Presences(ctx context.Context, s *Store) (n int, err error) {
+	return n, s.engine.reader().QueryRowContext(ctx, `SELECT COUNT(*) FROM presence`).Scan(&n)
+}

@@ -66,7 +66,7 @@ func (l Leases) Renew(ctx context.Context, me lease.Replica) (lease.View, error)
 	return v, nil
 }
 
-// CountOpen implements [lease.Table], and forgets replicas that are gone for good.
+// CountOpen implements [lease.Table].
 func (l Leases) CountOpen(ctx context.Context) (map[string]int, error) {
 	open := map[string]int{}
 	_, err := query(ctx, l.store.engine.reader(), func(s scanner) (none struct{}, err error) {
@@ -81,12 +81,20 @@ func (l Leases) CountOpen(ctx context.Context) (map[string]int, error) {
 	if err != nil {
 		return nil, fmt.Errorf("count open payments: %w", err)
 	}
-	_, err = l.store.engine.reader().ExecContext(ctx, `WITH gone AS (DELETE FROM replicas WHERE lease_until < `+clockNow+` - `+forgetAfter+` RETURNING id)
-		DELETE FROM presence WHERE replica IN (SELECT id FROM gone)`)
-	if err != nil {
-		return nil, fmt.Errorf("forget dead replicas: %w", err)
-	}
 	return open, nil
+}
+
+// Clean implements [lease.Table].
+func (l Leases) Clean(ctx context.Context) error {
+	for _, statement := range []string{
+		`DELETE FROM replicas WHERE lease_until < ` + clockNow + ` - ` + forgetAfter,
+		`DELETE FROM presence p WHERE NOT EXISTS (SELECT 1 FROM replicas r WHERE r.id = p.replica)`,
+	} {
+		if _, err := l.store.engine.reader().ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("forget dead replicas: %w", err)
+		}
+	}
+	return nil
 }
 
 // heldLease holds for a replica r that must be respected: [lease.Grace] is in it.

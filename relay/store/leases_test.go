@@ -20,7 +20,7 @@ func TestLeases(t *testing.T) {
 	cluster := startPostgres(t)
 	tests := map[string]func(t *testing.T, s *store.Store, l store.Leases, url string){
 		"renew shows all replicas, and who was away": leasesRenew, "a slot has one owner": leasesClaim, "claims at once": leasesRace,
-		"presence": leasesPresence, "payments of slots": leasesPayments, "news": leasesNews,
+		"presence": leasesPresence, "traces of the dead": leasesClean, "payments of slots": leasesPayments, "news": leasesNews,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -288,5 +288,25 @@ func TestLeases_anOlderVersionWorksOnANewerDatabase(t *testing.T) {
 	p := register(t, s, collection())
 	if got := must(t, s, p.ID, completed(), noon); got.Outcome != relay.Succeeded {
 		t.Errorf("outcome = %s, want succeeded", got.Outcome)
+	}
+}
+
+func leasesClean(t *testing.T, s *store.Store, l store.Leases, _ string) {
+	p := register(t, s, collection())
+	for _, id := range []string{"dead", "alive"} {
+		renew(t, l, lease.Replica{ID: id})
+		if err := l.Note(t.Context(), id, map[string]relay.Sight{p.ID: {Pages: true}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expire(t, s, "dead", time.Hour)
+	if err := l.Clean(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if v := renew(t, l, lease.Replica{ID: "alive"}); len(v.Replicas) != 1 {
+		t.Errorf("replicas = %+v, want only the living one", v.Replicas)
+	}
+	if n, err := store.Presences(t.Context(), s); err != nil || n != 1 {
+		t.Errorf("%d notes left, %v; want one", n, err)
 	}
 }
