@@ -9,10 +9,10 @@ BENCH    ?= .
 BENCHTIME ?= 2s
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build release test sim sim-mutants lint vuln fmt generate bench bench-go soak setup clean
+.PHONY: help demo build release test sim sim-mutants lint vuln fmt generate bench bench-go soak soak-replicas setup clean
 
 help: ## list these tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## run the whole system on this machine: shop, relay and stand-ins for Dollr and Supabase
 	$(GO) run ./cmd/dollr-relay demo
@@ -54,8 +54,12 @@ bench: ## measure every promise beside a floor and write docs/benchmarks.md (abo
 bench-go: ## run the Go benchmarks of the parts (BENCH=regexp, BENCHTIME=2s)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
 
-soak: ## run a relay with 5,000 pages and 200 payments a minute through trouble (FOR=10m SEED=1)
+soak: ## run a relay with 5,000 pages and 200 payments a minute through trouble (FOR=10m SEED=1), then three relays for two minutes
 	$(GO) run ./internal/bench soak --for $(or $(FOR),10m) --seed $(or $(SEED),1) --write docs/benchmarks.md
+	$(MAKE) --no-print-directory soak-replicas FOR=$(or $(FOR_REPLICAS),2m)
+
+soak-replicas: ## run three relays on one PostgreSQL with 300 payments, killed, paused and restarted (FOR=2m)
+	SOAK=$(or $(FOR),2m) $(GO) test -count=1 -timeout=0 -run '^TestReplicas_chaos$$' -v ./cmd/dollr-relay
 
 setup: ## install what the tests need: linter, Debian packages (Chromium, Node.js), npm packages
 	@scripts/setup.sh all
