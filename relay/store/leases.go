@@ -23,7 +23,7 @@ const (
 	clockNow = `CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)`
 	// slotOf is the slot of a payment, as in [lease.SlotOf].
 	slotOf = `substr(id, 5, 2)`
-	// forgetAfter is when a replica that is gone is forgotten, in milliseconds.
+	// forgetAfter is when a replica that is gone is forgotten, in milliseconds. One that was only paused that long is new.
 	forgetAfter = `600000`
 )
 
