@@ -137,22 +137,22 @@ func (c *promises) measure(ctx context.Context, w *world, server *process, payme
 		return err
 	}
 	time.Sleep(3 * time.Second)
-	for _, status := range []string{processing, completed} {
-		took, err := c.hints(ctx, w, payments[:changing], seen, status, set)
-		if err != nil {
-			return err
-		}
-		f.hints = append(f.hints, took...)
-		time.Sleep(2 * time.Second) // the truth about it
+	if f.hints, err = c.hints(ctx, w, payments[:changing], seen, processing, c.Rate, set); err != nil {
+		return err
 	}
+	time.Sleep(2 * time.Second) // the truth about it
+	if _, err = c.hints(ctx, w, payments[:changing], seen, completed, c.Ends, set); err != nil {
+		return err
+	}
+	time.Sleep(2 * time.Second)
 	return pages.err()
 }
 
 // hints changes payments at the wanted rate, and returns how long each took to its page.
-func (c *promises) hints(ctx context.Context, w *world, payments []payment, seen *board, status string, set func(payment, string) error) ([]time.Duration, error) {
+func (c *promises) hints(ctx context.Context, w *world, payments []payment, seen *board, status string, rate int, set func(payment, string) error) ([]time.Duration, error) {
 	began := time.Now()
 	for i, p := range payments {
-		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(c.Rate))))
+		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(rate))))
 		if err := set(p, status); err != nil {
 			return nil, err
 		}

@@ -20,6 +20,7 @@ import (
 type promises struct {
 	Pages    []int  `default:"1000,5000,10000" help:"How many pages are open, in turn."`
 	Rate     int    `default:"500" help:"Hints a second."`
+	Ends     int    `default:"50" help:"Payments a second that end, from the terminal hint to the callback."`
 	Payments int    `default:"5000" help:"Payments that go from registration to an acknowledged callback."`
 	Write    string `type:"path" placeholder:"FILE" help:"Also put the table into this file, between its markers."`
 }
@@ -123,7 +124,7 @@ func (c *promises) pages(ctx context.Context, t *table, binary, folder string) e
 		t.add(pages+"back after all were cut", promised("1.7 s"), relay.back.Round(10*time.Millisecond).String(), floor.back.Round(10*time.Millisecond).String())
 		t.add(pages+fmt.Sprintf("hint → page at %d/s, p50", c.Rate), promised("1 ms, 1.3 × the floor"), ms(percentile(relay.hints, 50)), ms(percentile(floor.hints, 50)))
 		t.add(pages+"p99", promised("10 ms, 1.3 × the floor"), ms(percentile(relay.hints, 99)), ms(percentile(floor.hints, 99)))
-		t.add(pages+"terminal hint → callback, p50", promised("10 ms"), ms(percentile(relay.callbacks, 50)), "")
+		t.add(pages+fmt.Sprintf("terminal hint → callback at %d/s, p50", c.Ends), promised("10 ms"), ms(percentile(relay.callbacks, 50)), "")
 		t.add(pages+"p99 of that", "", ms(percentile(relay.callbacks, 99)), "")
 	}
 	return nil
