@@ -10,10 +10,11 @@ import (
 )
 
 // guide is a document whose code is taken out and run: blocks after a comment "file: NAME" are files, those after
-// "run: NAME" are what a reader pastes into a terminal.
+// "run: NAME" are what a reader pastes into a terminal, those after "seen: NAME" show something.
 type guide struct {
 	files map[string]string
 	runs  map[string]string
+	seen  map[string]string
 }
 
 func readGuide(t *testing.T, path string) guide {
@@ -22,17 +23,17 @@ func readGuide(t *testing.T, path string) guide {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := guide{files: map[string]string{}, runs: map[string]string{}}
-	for _, found := range regexp.MustCompile("(?ms)^<!-- (file|run): (\\S+) -->\n+```[a-z]+\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+	g := guide{files: map[string]string{}, runs: map[string]string{}, seen: map[string]string{}}
+	for _, found := range regexp.MustCompile("(?ms)^<!-- (file|run|seen): (\\S+) -->\n+```[a-z]*\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
 		kind, name, code := found[1], found[2], found[3]
-		into := map[string]map[string]string{"file": g.files, "run": g.runs}[kind]
+		into := map[string]map[string]string{"file": g.files, "run": g.runs, "seen": g.seen}[kind]
 		if _, twice := into[name]; twice {
 			t.Fatalf("%s: two blocks %s: %s", path, kind, name)
 		}
 		into[name] = code
 	}
-	if marks := strings.Count(string(text), "<!-- "); marks != len(g.files)+len(g.runs) {
-		t.Fatalf("%s: %d marks, but %d blocks were understood", path, marks, len(g.files)+len(g.runs))
+	if marks := len(regexp.MustCompile("<!-- [a-z]+: ").FindAllString(string(text), -1)); marks != len(g.files)+len(g.runs)+len(g.seen) {
+		t.Fatalf("%s: %d marks, but %d blocks were understood", path, marks, len(g.files)+len(g.runs)+len(g.seen))
 	}
 	return g
 }
