@@ -99,11 +99,11 @@ func (o *operator) Health(ctx context.Context) console.Health {
 func (o *operator) Questions(paymentID string) []console.Question { return o.journal.of(paymentID) }
 
 // Reconcile implements [console.System].
-func (o *operator) Reconcile() { o.app.sweep.Start() }
+func (o *operator) Reconcile() { o.app.reconciler().Start() }
 
 // Sweep implements [console.System].
 func (o *operator) Sweep() console.Sweep {
-	r, _ := o.app.sweep.Report()
+	r := o.app.reconciler().Report()
 	return console.Sweep{
 		Started: r.StartedAt, Ended: r.EndedAt, Asked: r.Asked, Failed: r.Failed,
 		Late: r.Late, Missed: r.Missed, Mismatched: r.Mismatched, Contradicted: r.Contradicted,

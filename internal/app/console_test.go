@@ -98,6 +98,7 @@ func TestConsole_everyPageIsThereAndTellsNoSecret(t *testing.T) {
 	s.set(reference, `{"status":"COMPLETED"}`)
 	s.callback()
 	s.until(id, "final", func(p map[string]any) bool { return p["final"] == true })
+	s.untilPage("/callbacks?state=delivered", "payment.succeeded") // its acknowledgement is committed after it was sent
 	secrets := []string{
 		apiKey, callbackSecret, strings.TrimPrefix(callbackSecret, "whsec_"), sandbox.AnonKey(), "sandbox-secret", token,
 		strings.Repeat("page-secret-", 4), "callback-url-secret",

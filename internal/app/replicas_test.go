@@ -1,6 +1,8 @@
 package app_test
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -209,6 +211,52 @@ func TestReplicas_aLookMattersElsewhere(t *testing.T) {
 	}
 	if topics, most := f.channels(); topics != len(ids) || most != 1 {
 		t.Errorf("%d topics with up to %d channels, want %d with one", topics, most, len(ids))
+	}
+}
+
+// TestReplicas_D6_lostNews cuts the connections on which the relays hear each other, again and again: all that is told meanwhile
+// is lost, and found all the same.
+func TestReplicas_D6_lostNews(t *testing.T) {
+	t.Parallel()
+	f := startFleet(t, 2)
+	db, err := sql.Open("pgx", f.config.DatabaseURL.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			_, err := db.ExecContext(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND pid <> pg_backend_pid()`)
+			if err != nil && ctx.Err() == nil {
+				t.Errorf("cut: %v", err)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	defer func() { stop(); <-done }()
+	const payments = 8
+	ids, references := make([]string, payments), make([]string, payments)
+	var pages []*page
+	for i := range payments {
+		var token string
+		ids[i], references[i], token = f.relays[0].pay()
+		pages = append(pages, f.relays[i%2].open(token))
+	}
+	for _, p := range pages {
+		p.until("live", func(m map[string]any) bool { return m["link"] == "live" })
+	}
+	f.awaitShared(payments, f.relays...)
+	for _, reference := range references {
+		f.relays[0].set(reference, `{"status":"COMPLETED"}`)
+	}
+	for _, p := range pages {
+		p.until("succeeded", func(m map[string]any) bool { return m["final"] == true && m["outcome"] == "succeeded" })
+	}
+	for range payments {
+		f.relays[0].callback()
 	}
 }
 
