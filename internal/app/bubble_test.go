@@ -22,8 +22,8 @@ type dream struct {
 	*system
 
 	config app.Config
-	public *pipenet.Listener // of the present process
-	jump   atomic.Int64      // of the relay's wall clock, in nanoseconds
+	public atomic.Pointer[pipenet.Listener] // of the present process
+	jump   atomic.Int64                     // of the relay's wall clock, in nanoseconds
 	seen   map[string]bool
 	halt   func()
 }
@@ -39,7 +39,7 @@ func sleep(t *testing.T, edit func(*app.Config), test func(d *dream)) {
 		web := &http.Server{Handler: stand.Handler(), ReadHeaderTimeout: time.Minute}
 		roads := &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			if address == "relay.test:80" {
-				return d.public.Dial(ctx)
+				return d.public.Load().Dial(ctx)
 			}
 			return world.Dial(ctx)
 		}}
@@ -67,9 +67,10 @@ func sleep(t *testing.T, edit func(*app.Config), test func(d *dream)) {
 // boot starts a relay on the database as it is.
 func (d *dream) boot() {
 	d.t.Helper()
-	d.public = pipenet.Listen("relay")
+	public := pipenet.Listen("relay")
+	d.public.Store(public)
 	relay, err := app.New(d.t.Context(), d.config, app.Options{
-		Logger: slog.New(slog.DiscardHandler), Public: d.public, Admin: pipenet.Listen("relay"), HTTPClient: d.client, CallbackTransport: shop{d},
+		Logger: slog.New(slog.DiscardHandler), Public: public, Admin: pipenet.Listen("relay"), HTTPClient: d.client, CallbackTransport: shop{d},
 		Now: func() time.Time { return time.Now().Add(time.Duration(d.jump.Load())) },
 	})
 	if err != nil {

@@ -181,38 +181,6 @@ func TestPages_twentyOfOnePayment(t *testing.T) {
 	}
 }
 
-func TestPages_tokenIsRenewedInBand(t *testing.T) {
-	t.Parallel()
-	s := start(t, func(c *app.Config) { c.PageTokenTTL = 2 * time.Second })
-	p := s.pay()
-	began := time.Now()
-	conn, _, err := websocket.Dial(t.Context(), s.url+"/v1/page/stream", &websocket.DialOptions{Subprotocols: []string{"dollr-relay.v1", "bearer." + p.token}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.CloseNow() })
-	for {
-		_, body, err := conn.Read(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(string(body), `"type":"token"`) {
-			break
-		}
-	}
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("a fresh token came after %s, want it before the old one expires", took)
-	}
-	until(t, "expired", func() bool { return time.Since(began) > 3*time.Second })
-	late, _, err := websocket.Dial(t.Context(), s.url+"/v1/page/stream", &websocket.DialOptions{Subprotocols: []string{"dollr-relay.v1", "bearer." + p.token}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err = late.Read(t.Context()); websocket.CloseStatus(err) != 4401 {
-		t.Errorf("an expired token: %v, want close code 4401", err)
-	}
-}
-
 // TestSlowClients_areCutOff holds two connections open and says almost nothing on them.
 func TestSlowClients_areCutOff(t *testing.T) {
 	t.Parallel()
