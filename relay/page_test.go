@@ -53,7 +53,7 @@ func TestPage_thatIsSlowCostsOneMessage(t *testing.T) {
 		words(100)
 		before := held()
 		words(2001)
-		t.Logf("2,001 hints later the heap has changed by %d bytes", int64(held())-int64(before)) //nolint:gosec // small
+		t.Logf("2,001 hints later the heap has changed by %d bytes", int64(held())-int64(before))
 		status, _ := page.Take()
 		if !strings.Contains(string(status.Body), `"status":"COMPLETED"`) {
 			t.Errorf("the page takes %s, want the newest", status.Body)

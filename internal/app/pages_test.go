@@ -12,8 +12,6 @@ import (
 	"github.com/dollr-relay/dollr-relay/internal/app"
 )
 
-func asIs(*app.Config) {}
-
 // seldom keeps the relay from asking of its own accord.
 func seldom(c *app.Config) { c.PollMin, c.PollMax, c.AuditEvery = time.Hour, time.Hour, time.Hour }
 
@@ -133,7 +131,7 @@ func TestPages_neverGoBack(t *testing.T) {
 				views := make([]*viewer, 5)
 				connections := 0
 				for i := range views {
-					draw := rand.New(rand.NewPCG(seed, uint64(i))) //nolint:gosec // a test's
+					draw := rand.New(rand.NewPCG(seed, uint64(i)))
 					v := &viewer{d: d, token: token}
 					views[i] = v
 					floor, final := 0.0, false
@@ -168,7 +166,7 @@ func TestPages_neverGoBack(t *testing.T) {
 						}
 					})
 				}
-				draw := rand.New(rand.NewPCG(seed, 99)) //nolint:gosec // a test's
+				draw := rand.New(rand.NewPCG(seed, 99))
 				words := []string{
 					`{"status":"PROCESSING"}`, `{"status":"COMPLETED","hint":true}`, `{"status":"failed","hint":true}`, `{"status":"FAILED"}`,
 					`{"status":"PENDING","hint":true}`, `{"status":"FAILED","silent":true}`, "restart", "restart",

@@ -148,7 +148,10 @@ func TestPages_haveNothingToSay(t *testing.T) {
 		}
 		for _, tt := range tests {
 			conn := d.mute(token)
-			go func() { _, _ = conn.Write([]byte(tt.says)) }()
+			go func() {
+				time.Sleep(time.Second) // it has been shown the state by then
+				_, _ = conn.Write([]byte(tt.says))
+			}()
 			began := time.Now()
 			if text := rest(conn); !strings.Contains(text, tt.want) || time.Since(began) > 11*time.Second {
 				t.Errorf("%s: after %s %q, want %q in it", tt.name, time.Since(began), text[max(0, len(text)-60):], tt.want)

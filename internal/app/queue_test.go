@@ -20,7 +20,9 @@ func TestCrowd_silentOnesHoldUpNobody(t *testing.T) {
 		}
 		began := time.Now()
 		conn := d.dial()
-		go func() { _, _ = fmt.Fprint(conn, "GET /v1/payments HTTP/1.1\r\nHost: relay.test\r\nConnection: close\r\n\r\n") }()
+		go func() {
+			_, _ = fmt.Fprint(conn, "GET /v1/payments HTTP/1.1\r\nHost: relay.test\r\nConnection: close\r\n\r\n")
+		}()
 		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || answer.StatusCode != 401 {
 			t.Fatalf("answer = %v, %v, want 401", answer, err)

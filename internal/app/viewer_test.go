@@ -89,7 +89,7 @@ func (v *viewer) watch(ctx context.Context, transport string) string {
 }
 
 func (v *viewer) watchSocket(ctx context.Context) string {
-	conn, answer, err := websocket.Dial(ctx, v.d.relay+"/v1/page/stream", &websocket.DialOptions{ //nolint:bodyclose // the library closes it
+	conn, answer, err := websocket.Dial(ctx, v.d.relay+"/v1/page/stream", &websocket.DialOptions{
 		HTTPClient: v.d.client, Subprotocols: []string{"dollr-relay.v1", "bearer." + v.token},
 		OnPingReceived: func(context.Context, []byte) bool { v.hear("protocol ping", ""); return true },
 	})
