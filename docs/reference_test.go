@@ -122,11 +122,14 @@ func TestReadme_handlerShipsWhatIsSigned(t *testing.T) {
 const app = express(), ship = (order) => console.log("shipping", order);
 `+g.run(t, "handler")+`app.listen(3000, "127.0.0.1", () => console.log("it listens"));`))
 	s := &shop{desk: d}
-	s.terminal, _ = d.start(t, "shop", ". ./shop.env; RELAY_CALLBACK_SECRET=$DOLLR_CALLBACK_SECRET node handler.mjs")
+	s.terminal, _ = d.start(t, "shop", ". ./shop.env; export DOLLR_CALLBACK_SECRET; node handler.mjs")
 	s.terminal.waitFor(t, "it listens", 1)
 	const paid = `{"type":"payment.succeeded","data":{"metadata":{"order":"1042"}}}`
 	if code := s.post(t, paid, true); code/100 == 2 {
 		t.Errorf("a stranger's signature was answered %d", code)
+	}
+	if code := s.post(t, `{"test":true,`+paid[1:], false); code != http.StatusNoContent {
+		t.Errorf("an invented event was answered %d, want 204", code)
 	}
 	if code := s.post(t, paid, false); code != http.StatusNoContent {
 		t.Errorf("the relay's callback was answered %d, want 204", code)

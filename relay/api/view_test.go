@@ -284,7 +284,7 @@ func TestView_looksAgainWhenTheRelayCannotTell(t *testing.T) {
 	s.client = &http.Client{Transport: &validating{tb: t, next: http.DefaultTransport, relay: s.url}}
 	token := signed(jwt.SigningMethodHS256, []byte(pageSecret), jwt.MapClaims{"sub": "pay_aaaabbbbccccddddeeeeffff", "aud": "page", "exp": time.Now().Add(time.Hour).Unix()})
 	page := s.view("?lang=sw&token=" + token)
-	if page.code != 503 || page.state != "trouble" || page.header.Get("Retry-After") == "" || page.next == "" || page.status != "Inachukua muda kuliko kawaida. Bado tunakagua malipo yako. Usilipe tena." {
+	if page.code != 503 || page.state != "trouble" || page.header.Get("Retry-After") == "" || page.next == "" || page.status != "Inachukua muda mrefu kuliko kawaida. Bado tunakagua malipo yako. Usilipe tena." {
 		t.Errorf("without a database = %d %s %q, refresh %q, want a page that looks again", page.code, page.state, page.status, page.refresh)
 	}
 	if log := logs.String(); !strings.Contains(log, "request failed") || strings.Contains(log, token) {

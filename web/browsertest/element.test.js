@@ -98,6 +98,26 @@ test("it dispatches the watch's events, and token when the token is refused", as
   assert.deepEqual(relay.attempts.map((a) => a.token), ["one", "two"]);
 });
 
+test("while every token is refused it asks for one less and less often", async () => {
+  page = await open(browser);
+  relay.token = "none of them";
+  relay.body = "";
+  await page.clock.install();
+  await page.goto(relay.url);
+  await page.evaluate(() => {
+    const e = document.createElement("dollr-status");
+    e.addEventListener("token", () => e.setAttribute("token", "again"));
+    e.setAttribute("token", "one");
+    document.body.append(e);
+  });
+  for (let i = 0; i < 30 || relay.attempts.length < 4; i++) {
+    assert.ok(i < 300, `${relay.attempts.length} attempts in 300 s`);
+    await page.clock.runFor(1000);
+    await page.waitForTimeout(20);
+    assert.ok(relay.attempts.length < 12, `${relay.attempts.length} attempts in ${i} s`); // the first at once, then after 1, 2, 3, … s
+  }
+});
+
 test("languages come from the element, the page or the browser, and Arabic runs right to left", async () => {
   page = await open(browser, { locale: "pt-BR" });
   relay.state = status(2, "succeeded");

@@ -72,7 +72,8 @@ export function watch(options: WatchOptions): Watch;
 
 /**
  * `<dollr-status token="…" url="…" lang="fr">` shows a payment's state to people. It dispatches the events of its
- * {@link Watch}, and "token" when the relay refuses the token: set the attribute to a fresh one, or let the page be.
+ * {@link Watch}, and "token" when the relay refuses the token: set the attribute to a fresh one, or let the page be. While
+ * fresh ones are refused, too, the event comes later and later.
  *
  * Attribute `state` tells the state shown: `waiting`, `confirming` (a hint, not yet verified), `succeeded`, `failed`,
  * `canceled`, `mismatch` or `expired`; `link` tells the connection. Both are for style sheets; so are the parts `box`,

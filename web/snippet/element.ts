@@ -29,7 +29,7 @@ const build = (root: ShadowRoot) => {
     make(root, "style").textContent = style; // older Safari
   }
   const box = make(root, "div", { part: "box" });
-  const iconSlot = make(box, "slot");
+  const iconSlot = make(box, "slot") as HTMLSlotElement;
   const icon = make(iconSlot, "svg", { part: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("svg"));
   const sign = make(icon, "path", {}, svg("path"));
   const words = make(box, "div");
@@ -38,7 +38,7 @@ const build = (root: ShadowRoot) => {
 
   return (state: string, lang: string, say: (key: string) => string, notes: string[]) => {
     change(box, { lang, dir: lang == "ar" ? "rtl" : "ltr" });
-    change(iconSlot, { name: state });
+    iconSlot.name = state;
     change(sign, { d: icons[state]! });
     write(title, say(state));
     write(note, notes.map(say).join(" "));
@@ -57,6 +57,8 @@ export function define(home?: string) {
     declare _link?: string;
     declare _slow?: boolean;
     declare _timer: number;
+    /** Milliseconds that a refused token was waited for. */
+    declare _wait?: number;
     declare _fill: ReturnType<typeof build>;
 
     constructor() {
@@ -73,15 +75,13 @@ export function define(home?: string) {
     }
 
     connectedCallback() {
-      if (!this.role) this.setAttribute("role", "status");
       this._start();
     }
     disconnectedCallback() {
       this._start();
     }
     attributeChangedCallback(name: string) {
-      if (name == "lang") this._show();
-      else this._start();
+      name == "lang" ? this._show() : this._start();
     }
 
     /** Starts over, once for all changes of one task: attributes, insertion, a move in the document. */
@@ -89,11 +89,15 @@ export function define(home?: string) {
       clearTimeout(this._timer);
       this._timer = setTimeout(() => {
         this.close?.();
-        this._status = this._link = this._slow = undefined;
+        this._slow = this._status = this._link = undefined;
         const token = this.getAttribute("token");
-        if (this.isConnected && token) {
+        if (token && this.isConnected) {
           watch(home, { token, url: this.getAttribute("url")! }, this);
-          this.final.catch((e) => e.name == "AbortError" || this.dispatchEvent(new Event("token")));
+          this.final.catch((e) => {
+            // A token that was good until now is asked for at once, one that never was later and later.
+            if (/token/.test(e))
+              setTimeout(() => this.dispatchEvent(new Event("token")), (this._wait = this._status ? 0 : this._wait! + 1e3 || 0));
+          });
           this._timer = setTimeout(() => {
             this._slow = true;
             this._show();
@@ -109,10 +113,10 @@ export function define(home?: string) {
       const state = outcome == "pending" ? "waiting" : final && icons[outcome] ? outcome : "confirming";
       const link = this._link || "";
       const language = languageOf(this.closest<HTMLElement>("[lang]")?.lang || navigator.language);
-      const notes = [];
+      const notes: string[] = [];
       if (final ? state == "mismatch" || state == "expired" : this._slow) notes.push("slow");
       if (!final && (link == "offline" || link == "degraded")) notes.push(link);
-      change(this, { state, link });
+      change(this, { state, link, role: "status" });
       this._fill(state, language, (key) => this.getAttribute("text-" + key) ?? textOf(language, key), notes);
     }
   }

@@ -8,7 +8,7 @@ export const style =
   ":host([state=succeeded]){--a:#194}" +
   ":host([state=failed]){--a:#e44}" +
   ":host([state=mismatch]),:host([state=expired]){--a:#c70}" +
-  "[part=box]{--c:var(--dollr-accent,var(--a));display:flex;align-items:center;gap:1em;padding:1em;border:1px solid var(--c);border-radius:.75em;background:color-mix(in srgb,var(--c) 8%,#0000)}" +
+  "[part=box]{--c:var(--dollr-accent,var(--a));display:flex;align-items:center;gap:1em;padding:1em;border:1px solid var(--c);border-radius:1em;background:color-mix(in srgb,var(--c) 8%,#0000)}" +
   "[part=title]{font-weight:600}" +
   "[part=note]{font-size:.9em}" +
   "svg{flex:none;width:2em;fill:none;stroke:var(--c);stroke-width:2;stroke-linecap:round}" +

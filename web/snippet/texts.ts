@@ -9,9 +9,9 @@ const languages: Record<string, string> = {
   fr:
     "En attente de votre paiement|Confirmation de votre paiement|Paiement reçu|Paiement échoué|Paiement annulé|Nous vérifions votre paiement|Pas encore de confirmation|Nous vérifions encore votre paiement. Ne payez pas à nouveau.|Reconnexion…|C’est plus long que prévu.",
   pt:
-    "À espera do seu pagamento|A confirmar o seu pagamento|Pagamento recebido|Pagamento falhado|Pagamento cancelado|Estamos a verificar o seu pagamento|Ainda sem confirmação|Ainda estamos a verificar o seu pagamento. Não pague de novo.|A religar…|Está a demorar mais do que o normal.",
+    "À espera do seu pagamento|A confirmar o seu pagamento|Pagamento recebido|Pagamento falhado|Pagamento cancelado|Estamos a verificar o seu pagamento|Ainda sem confirmação|Ainda estamos a verificar o seu pagamento. Não pague de novo.|A religar…|Está a demorar mais que o normal.",
   sw:
-    "Tunasubiri malipo yako|Tunathibitisha malipo yako|Malipo yamepokelewa|Malipo hayakufanikiwa|Malipo yameghairiwa|Tunakagua malipo yako|Bado hakuna uthibitisho|Bado tunakagua malipo yako. Usilipe tena.|Tunaunganisha tena…|Inachukua muda kuliko kawaida.",
+    "Tunasubiri malipo yako|Tunathibitisha malipo yako|Malipo yamepokelewa|Malipo hayakufanikiwa|Malipo yameghairiwa|Tunakagua malipo yako|Bado hakuna uthibitisho|Bado tunakagua malipo yako. Usilipe tena.|Tunaunganisha tena…|Inachukua muda mrefu kuliko kawaida.",
   ar:
     "في انتظار الدفع|جارٍ تأكيد الدفع|تم استلام الدفع|فشل الدفع|أُلغي الدفع|نراجع الدفع|لا يوجد تأكيد بعد|ما زلنا نراجع الدفع. لا تدفع مرة أخرى.|جارٍ إعادة الاتصال…|يستغرق وقتًا أطول من المعتاد.",
 };
