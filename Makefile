@@ -9,7 +9,7 @@ BENCH    ?= .
 BENCHTIME ?= 2s
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build release test sim sim-mutants lint vuln fmt generate bench bench-go soak soak-replicas setup clean
+.PHONY: help demo build release test fuzz sim sim-mutants lint vuln fmt generate bench bench-go soak soak-replicas setup clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ release: ## build all targets with checksums and bills of materials into dist/ (
 
 test: ## check everything, installing what that needs (lint, tests with -race, browser tests, generated files)
 	@scripts/test.sh
+
+fuzz: ## fuzz every target for FUZZTIME each (2m), guided by coverage; FUZZ=realtime/ for some
+	@FUZZ_GUIDED=$(or $(FUZZ_GUIDED),1) FUZZTIME=$(or $(FUZZTIME),2m) scripts/fuzz.sh
 
 sim: ## play the simulator: SEED=N replays one with its history, SEEDS=N plays many (200,000)
 	SIM_SEED=$(SEED) SIM_SEEDS=$(or $(SEEDS),200000) SIM_FIRST=$(or $(FIRST),1) \

@@ -11,12 +11,11 @@ import (
 	"time"
 )
 
-// binary builds the program once for all tests of this package.
+// folder is for what the tests build; TestMain makes it and removes it.
+var folder string
+
+// binary builds the program once for all tests of this package that need it.
 var binary = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "dollr-relay-test-")
-	if err != nil {
-		return "", err
-	}
 	path := filepath.Join(folder, "dollr-relay")
 	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
 	if err != nil {
@@ -30,10 +29,12 @@ type buildError struct{ out string }
 func (e *buildError) Error() string { return "build: " + e.out }
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	var err error
+	if folder, err = os.MkdirTemp("", "dollr-relay-test-"); err != nil {
+		panic(err)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(folder)
 	os.Exit(code)
 }
 

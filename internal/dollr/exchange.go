@@ -112,6 +112,9 @@ func (c *Client) send(ctx context.Context, r request) (answer, error) {
 	}
 	headers.Stop()
 	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusSwitchingProtocols { // what follows is the connection itself, which no time-out ends
+		return answer{code: resp.StatusCode, header: resp.Header}, nil
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
 		return answer{}, causeOf(ctx, fmt.Errorf("read answer: %w", err))

@@ -147,8 +147,11 @@ func start(tb testing.TB, edit ...func(*app.Config)) *system {
 		change(&config)
 	}
 	level := slog.LevelDebug
-	if _, measured := tb.(*testing.B); measured {
+	switch tb.(type) {
+	case *testing.B:
 		level = slog.LevelInfo
+	case *testing.F: // thousands of requests a second
+		level = slog.LevelError
 	}
 	relay, err := app.New(tb.Context(), config, app.Options{
 		Logger: slog.New(slog.NewJSONHandler(s.logs, &slog.HandlerOptions{Level: level})), Now: s.clock.now,

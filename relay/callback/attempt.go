@@ -68,6 +68,10 @@ func (e *endpoint) attempt(ctx context.Context, d Delivery) (a Answer) {
 	if a.Code == http.StatusTooManyRequests || a.Code == http.StatusServiceUnavailable {
 		a.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), a.At)
 	}
+	if a.Code == http.StatusSwitchingProtocols { // what follows is the connection itself, which ends with no time-out
+		a.Duration = time.Since(start)
+		return a
+	}
 	slow := time.AfterFunc(bodyTimeout, cancel)
 	defer slow.Stop()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, readBytes)) // a cut-off body changes nothing: the status line counts
