@@ -137,6 +137,9 @@ func BenchmarkFeed(b *testing.B) {
 		b.Fatalf("%+v, want %d live channels on %d sockets", stats, channels, channels/100)
 	}
 	perChannel, goroutines := float64(heap()-empty)/channels, float64(runtime.NumGoroutine())
+	if most := 10.0 * channels / 100; goroutines > most {
+		b.Fatalf("%.0f goroutines, want at most %.0f: some for each socket, none for a channel", goroutines, most)
+	}
 
 	before := cpu()
 	const burst = 1000
