@@ -11,8 +11,7 @@ import (
 func opened(t *testing.T, quickstart guide) *desk {
 	t.Helper()
 	d := newDesk(t)
-	sandbox, _ := d.start(t, "sandbox", quickstart.run(t, "sandbox"))
-	sandbox.waitFor(t, "Control it", 1)
+	d.sandbox(t, quickstart.run(t, "sandbox"))
 	d.paste(t, "secrets", quickstart.run(t, "secrets"))
 	relay, _ := d.start(t, "relay", quickstart.run(t, "relay"))
 	relay.waitFor(t, "relay is up", 1)
@@ -37,6 +36,9 @@ func TestQuickstart_worksAsWritten(t *testing.T) {
 		code := quickstart.run(t, step.name)
 		if step.name != "register" {
 			code = ". ./shop.env\n" + code // the same terminal
+		}
+		if step.name == "approve" { // a reader is slower than the relay, which has heard of the execution by now
+			d.until(t, "the relay has read PENDING", `. ./shop.env; ./dollr-relay payments list --json`, `"status":"PENDING"`)
 		}
 		said := d.paste(t, step.name, code)
 		if !strings.Contains(said, step.want) {

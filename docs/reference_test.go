@@ -21,8 +21,7 @@ import (
 // practise gives a desk a sandbox, and its variables.
 func (d *desk) practise(t *testing.T) {
 	t.Helper()
-	sandbox, _ := d.start(t, "sandbox", "./dollr-relay sandbox | tee sandbox.env")
-	sandbox.waitFor(t, "Control it", 1)
+	d.sandbox(t, "./dollr-relay sandbox | tee sandbox.env")
 	d.env = append(d.env, "PATH="+d.folder+":"+os.Getenv("PATH"))
 }
 

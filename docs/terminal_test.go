@@ -81,12 +81,18 @@ func newDesk(t *testing.T) *desk {
 	return d
 }
 
+// taken are the ports that desks of this process have: their owners start later.
+var taken sync.Map
+
 // freePort is one below those that the system gives to whoever asks for any, so that nobody takes it meanwhile.
 func freePort(t *testing.T) string {
 	t.Helper()
 	var listen net.ListenConfig
 	for range 100 {
 		port := fmt.Sprint(20_000 + rand.IntN(12_000))
+		if _, known := taken.LoadOrStore(port, true); known {
+			continue
+		}
 		listener, err := listen.Listen(t.Context(), "tcp", "127.0.0.1:"+port)
 		if err == nil {
 			_ = listener.Close()
@@ -192,4 +198,30 @@ func (d *desk) paste(t *testing.T, name, code string) string {
 		t.Fatalf("%s: %v", name, term.err)
 	}
 	return text
+}
+
+// sandbox starts the stand-ins and waits until what they print is in sandbox.env: tee prints first, and writes then.
+func (d *desk) sandbox(t *testing.T, code string) {
+	t.Helper()
+	term, _ := d.start(t, "sandbox", code)
+	term.waitFor(t, "Control it", 1)
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		written, err := os.ReadFile(filepath.Join(d.folder, "sandbox.env"))
+		if err == nil && bytes.Contains(written, []byte("Control it")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("sandbox.env is never written: %v", err)
+		}
+	}
+}
+
+// until pastes code again and again until it prints what is wanted.
+func (d *desk) until(t *testing.T, what, code, want string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !strings.Contains(d.paste(t, what, code), want); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
 }
