@@ -176,6 +176,24 @@ test("the strictest policy, and the tag that the documentation prints", async ()
   await accessible(page);
 });
 
+test("a relay that is down when the page loads: the element's own content is shown, until there is more to say", async () => {
+  checkout(payment.token);
+  system.page.html = system.page.html.replace("></dollr-status>", ">We are waiting for your payment.</dollr-status>");
+  const drawn = () =>
+    page.evaluate(() => {
+      const content = document.createRange();
+      content.selectNodeContents(document.querySelector("dollr-status"));
+      return content.getClientRects().length > 0;
+    });
+  await system.stopRelay();
+  await page.goto(system.merchantURL);
+  assert.equal(await drawn(), true);
+  await system.startRelay();
+  await page.reload();
+  await linked();
+  assert.equal(await drawn(), false);
+});
+
 test("bytes that are not those of the hash do not run", async () => {
   const wrong = `sha384-${"A".repeat(64)}`;
   checkout(payment.token, `<script src="${system.proxy.url}/v1/relay.js" integrity="${wrong}" crossorigin="anonymous" defer></script>`);

@@ -81,7 +81,8 @@ export function watch(options: WatchOptions): Watch;
  *
  * Attributes `text-<state>` replace its titles, and its notes: `text-slow` (not final after 60 s, `mismatch` and
  * `expired`: must say not to pay again), `text-offline` (no connection: must not sound like a failed payment) and
- * `text-degraded` (Dollr cannot be reached). A child with `slot="<state>"` replaces that state's icon.
+ * `text-degraded` (Dollr cannot be reached). A child with `slot="<state>"` replaces that state's icon; other
+ * content is shown until the script has come, and if it does not.
  */
 export interface DollrStatusElement extends HTMLElement {}
 
