@@ -41,7 +41,11 @@ func (s *shop) shipsOnce(t *testing.T) {
 	t.Helper()
 	s.terminal.waitFor(t, "shipping order ", 1)
 	text, _ := s.terminal.said()
-	number := regexp.MustCompile(`shipping order (\w+)`).FindStringSubmatch(text)[1]
+	found := regexp.MustCompile(`shipping order (\w+)`).FindStringSubmatch(text)
+	if found == nil {
+		t.Fatalf("the shop names no order:\n%s", text)
+	}
+	number := found[1]
 	listed := s.paste(t, "callbacks list", ". ./shop.env; ./dollr-relay callbacks list")
 	id := regexp.MustCompile(`evt_\w+`).FindString(listed)
 	s.paste(t, "redeliver", ". ./shop.env; ./dollr-relay callbacks redeliver "+id)
