@@ -86,6 +86,7 @@ func (o *operator) Health(ctx context.Context) console.Health {
 		name := "callback_" + strconv.Itoa(i+1)
 		h.Endpoints = append(h.Endpoints, console.Endpoint{Name: name, URL: url, Breaker: o.breaker(name)})
 	}
+	h.Replicas = o.replicas()
 	ctx, cancel := context.WithTimeout(ctx, countPatience)
 	defer cancel()
 	var err error
@@ -143,4 +144,20 @@ func (o *operator) deaf(channels map[string]int) bool {
 	}
 	o.looked = now
 	return channels["waiting"] > 0 || now.Sub(o.deafSince) >= deafAfter
+}
+
+// replicas are the relays on this database as this one saw them last; none on SQLite.
+func (o *operator) replicas() []console.Replica {
+	if o.app.replicas == nil {
+		return nil
+	}
+	members, seen := o.app.replicas.keeper.Members()
+	all := make([]console.Replica, len(members))
+	for i, m := range members {
+		m.Left -= time.Since(seen)
+		all[i] = console.Replica{
+			ID: m.ID, Me: m.Me, Left: m.Left, Gone: !m.Holds(), Share: m.Share, Down: m.Down, Held: m.Held, Payments: m.Payments,
+		}
+	}
+	return all
 }

@@ -293,7 +293,7 @@ func TestConsole_showsWhatOthersWroteAsText(t *testing.T) {
 	s.set(p["reference_id"].(string), `{"status":"COMPLETED"}`)
 	s.call("POST", s.relay+"/v1/payments/"+id+"/verify", "", 200)
 	s.callback()
-	s.untilPage("/callbacks", "Given up")
+	s.untilPage("/payments/"+id, "Given up")
 	for _, path := range []string{"/", "/payments", "/payments/" + id, "/callbacks", "/payments?q=" + url.QueryEscape(evil+"!"), "/payments?outcome=" + url.QueryEscape(evil), "/" + url.PathEscape(evil)} {
 		text := s.ask("GET", path, "").text
 		for _, markup := range []string{"<script>alert", "<img src=x", "<i>'"} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,6 +128,13 @@ func TestReplicas_sharePayments(t *testing.T) {
 	for i, r := range f.relays { // every relay knows how every payment is heard of
 		for _, id := range ids {
 			r.until(id, fmt.Sprintf("live, as relay %d sees it", i), func(p map[string]any) bool { return p["link"] == "live" && p["status"] == "PENDING" })
+		}
+	}
+
+	for _, r := range f.relays { // and every console
+		text := r.untilPage("/", "All is well. 60 payments waiting, shared by 3 replicas.")
+		if n := strings.Count(text, "open payments</span>"); n != 3 || strings.Count(text, "this one") != 1 {
+			t.Errorf("the console lists %d replicas, want three, one of them itself: %s", n, text)
 		}
 	}
 

@@ -76,6 +76,8 @@ type Keeper struct {
 	down      bool
 	heldUntil time.Time // by a 429 that this replica got
 	news      bool      // they have changed since they were written
+	members   []Member  // as last seen
+	seenAt    time.Time
 
 	held      map[string]bool // slots that Owner watches
 	open      map[string]int
@@ -185,6 +187,7 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 	}
 	k.opts.Owner.Hold(began.Add(Length))
 	view.Open = k.open
+	k.see(view, began)
 	again, err := k.obey(ctx, view, Decide(view))
 	if err != nil {
 		if ctx.Err() == nil {

@@ -33,7 +33,8 @@ type Health struct {
 	Links     map[relay.Link]int // open payments
 	Pages     map[string]int     // open checkout pages by transport
 	Endpoints []Endpoint
-	Pending   int // callbacks
+	Replicas  []Replica // on the same database, this one included; none if it cannot be shared
+	Pending   int       // callbacks
 	Dead      int
 }
 
@@ -61,6 +62,21 @@ type Endpoint struct {
 	Breaker Breaker
 }
 
+// Replica is one of the relays on the same database.
+type Replica struct {
+	ID       string
+	Me       bool
+	Left     time.Duration // until its lease runs out; below zero: since then
+	Gone     bool          // it has run out, and others take over
+	Share    float64       // of the rate, 0 to 1
+	Down     bool          // it cannot reach Dollr
+	Held     time.Duration // a 429 that it got holds every call
+	Payments int           // open ones that it watches
+}
+
+// Since is for how long a replica that is gone has been.
+func (r Replica) Since() time.Duration { return max(0, -r.Left) }
+
 // Question is a question to Dollr that is over.
 type Question struct {
 	Via         string
@@ -83,13 +99,48 @@ type Remark struct {
 	Advice string
 }
 
-// Waiting is how many payments are open.
-func (h Health) Waiting() int {
+// Here is how many of the open payments this process watches.
+func (h Health) Here() int {
 	n := 0
 	for _, count := range h.Links {
 		n += count
 	}
 	return n
+}
+
+// Waiting is how many payments are open, those of other replicas included.
+func (h Health) Waiting() int {
+	n := h.Here()
+	for _, r := range h.Replicas {
+		if !r.Me {
+			n += r.Payments
+		}
+	}
+	return n
+}
+
+// Alone reports whether no other replica is there.
+func (h Health) Alone() bool { return h.together() < 2 }
+
+// together is how many replicas there are.
+func (h Health) together() int {
+	n := 0
+	for _, r := range h.Replicas {
+		if !r.Gone {
+			n++
+		}
+	}
+	return n
+}
+
+// Joining reports whether realtime channels are wanted.
+func (h Health) Joining() bool {
+	for _, n := range h.Channels {
+		if n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // PageCount is how many checkout pages are open.
@@ -142,6 +193,7 @@ func Words(h Health) []Remark {
 		say(picture.Wait, fmt.Sprintf("Dollr asked for a pause of %s more; %s.", coarse(h.Budget.Held), waiting),
 			"It answered 429. The rate is halved and recovers by itself; lower DOLLR_RATE if it comes back.")
 	}
+	all = append(all, replicaWords(h)...)
 	if remark, ok := realtimeWords(h, waiting); ok {
 		all = append(all, remark)
 	}
@@ -176,10 +228,34 @@ func realtimeWords(h Health, waiting string) (Remark, bool) {
 	return Remark{}, false
 }
 
+// replicaWords tell of trouble with the other replicas.
+func replicaWords(h Health) (all []Remark) {
+	gone, down := 0, 0
+	for _, r := range h.Replicas {
+		switch {
+		case r.Me:
+		case r.Gone:
+			gone++
+		case r.Down:
+			down++
+		}
+	}
+	if gone > 0 {
+		all = append(all, Remark{picture.Wait, fmt.Sprintf("%s gone without a word; the others take over what it watched.", count(gone, "replica")), "Its lease has run out. It is forgotten after 10 min, or is back as soon as it renews."})
+	}
+	if down > 0 && !h.Dollr.Open() {
+		all = append(all, Remark{picture.Wait, count(down, "other replica") + " cannot reach Dollr, and this one can.", "Look at the network of that machine."})
+	}
+	return all
+}
+
 // wellWords is what is said when nothing is wrong.
 func wellWords(h Health, waiting string) Remark {
 	if h.Waiting() == 0 {
 		return Remark{picture.Good, "All is well. No payment is waiting.", ""}
+	}
+	if n := h.together(); n > 1 {
+		return Remark{picture.Good, fmt.Sprintf("All is well. %s, shared by %s.", capital(waiting), count(n, "replica")), ""}
 	}
 	how := "polled"
 	switch live := h.Links[relay.Live]; {

@@ -22,6 +22,7 @@ func (c *Console) functions() template.FuncMap {
 		"short":       picture.Short,
 		"since":       func(t time.Time) string { return coarse(c.Now().Sub(t)) },
 		"until":       func(t time.Time) string { return coarse(t.Sub(c.Now())) },
+		"percent":     func(share float64) string { return fmt.Sprintf("%.0f%%", 100*share) },
 		"coarse":      coarse,
 		"machine":     func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") },
 		"clock":       func(t time.Time) string { return t.UTC().Format("15:04:05.000") },

@@ -38,11 +38,20 @@ func TestWords_sayTheWorstFirst(t *testing.T) {
 		{"one channel down", func(h *console.Health) { h.Channels["waiting"] = 1 }, "wait", "1 realtime channel of 4 out of order, polling instead; 3 payments waiting.", 0},
 		{"no keys", func(h *console.Health) { h.Keys.State = "open" }, "wait", "Dollr gives out no realtime keys, polling instead; 3 payments waiting.", 0},
 		{"Dollr down", func(h *console.Health) { h.Dollr.State = "half-open" }, "bad", "Dollr cannot be reached; 3 payments waiting. None of them fails because of it.", 0},
-		{"429", func(h *console.Health) { h.Budget.Held = 42 * time.Second }, "wait", "Dollr asked for a pause of 42 s more; 3 payments waiting.", 0},
+		{"429", func(h *console.Health) { h.Budget.Held = 42 * time.Second }, "wait", "Dollr asked for a pause of 42\u00a0s more; 3 payments waiting.", 0},
 		{"database", func(h *console.Health) { h.StoreError = true }, "bad", "The database does not work. Nothing is lost and nothing is guessed; 3 payments waiting.", 0},
 		{"an endpoint", func(h *console.Health) { h.Endpoints[0].Breaker.State, h.Pending = "open", 12 }, "bad", "https://shop.example/hooks does not take callbacks; 12 callbacks waiting.", 0},
 		{"dead callbacks", func(h *console.Health) { h.Dead = 2 }, "bad", "2 callbacks given up: the backend never took them.", 0},
 		{"stopping", func(h *console.Health) { h.Stopping = true }, "wait", "The relay is stopping: what is under way is finished, nothing new is taken.", 0},
+		{"three replicas", func(h *console.Health) {
+			h.Replicas = []console.Replica{{ID: "a", Me: true, Payments: 2}, {ID: "b", Payments: 4}, {ID: "c", Payments: 5}}
+		}, "good", "All is well. 12 payments waiting, shared by 3 replicas.", 0},
+		{"a dead replica", func(h *console.Health) {
+			h.Replicas = []console.Replica{{ID: "a", Me: true}, {ID: "b", Gone: true}}
+		}, "wait", "1 replica gone without a word; the others take over what it watched.", 0},
+		{"a replica without a network", func(h *console.Health) {
+			h.Replicas = []console.Replica{{ID: "a", Me: true}, {ID: "b", Down: true}}
+		}, "wait", "1 other replica cannot reach Dollr, and this one can.", 0},
 		{"everything", func(h *console.Health) {
 			h.StoreDown, h.Dollr.State, h.Deaf, h.Dead = true, "open", true, 1
 		}, "bad", "The database does not work. Nothing is lost and nothing is guessed; 3 payments waiting.", 3},

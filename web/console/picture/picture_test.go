@@ -3,6 +3,7 @@ package picture_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -132,7 +133,7 @@ func TestDraw_tellsTheDurations(t *testing.T) {
 	}, 1040, 150)
 	var got []string
 	for _, s := range d.Axis.Stretches {
-		got = append(got, s.Text)
+		got = append(got, plain(s.Text))
 	}
 	if want := []string{"2 s", "3 d"}; !slices.Equal(got, want) {
 		t.Errorf("durations = %q, want %q", got, want)
@@ -199,8 +200,11 @@ func TestShort(t *testing.T) {
 		{76 * time.Hour, "3 d 4 h"},
 	}
 	for _, tt := range tests {
-		if got := picture.Short(tt.d); got != tt.want {
+		if got := plain(picture.Short(tt.d)); got != tt.want {
 			t.Errorf("Short(%v) = %q, want %q", tt.d, got, tt.want)
 		}
 	}
 }
+
+// plain has ordinary spaces.
+func plain(text string) string { return strings.ReplaceAll(text, "\u00a0", " ") }
