@@ -143,7 +143,8 @@ func TestDocuments_nameWhatExists(t *testing.T) {
 			continue // history
 		}
 		for _, span := range regexp.MustCompile("`((?:\\./)?dollr-relay [a-z][^`]*)`").FindAllStringSubmatch(text, -1) {
-			command := strings.Fields(strings.TrimPrefix(span[1], "./"))[1:]
+			typed, _, _ := strings.Cut(strings.TrimPrefix(span[1], "./"), " |")
+			command := strings.Fields(typed)[1:]
 			if said[span[1]] || slices.Contains(command, "…") {
 				continue
 			}

@@ -42,6 +42,8 @@ system() {
   for proxy in nginx haproxy caddy; do
     [ -x "/usr/sbin/$proxy" ] || [ -x "/usr/bin/$proxy" ] || missing+=("$proxy")
   done
+  command -v zsh >/dev/null || missing+=(zsh) # the shells that complete our commands
+  command -v fish >/dev/null || missing+=(fish)
   command -v systemd-analyze >/dev/null || missing+=(systemd) # checks the unit in docs/deploy
   compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
   if [ ${#missing[@]} -eq 0 ]; then return; fi

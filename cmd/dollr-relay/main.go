@@ -35,6 +35,9 @@ type commands struct {
 	Migrate   migrateCommand   `cmd:"" help:"Apply database migrations and exit. serve does it at start, too."`
 	Health    healthCommand    `cmd:"" help:"Exit 0 if the relay on this machine is up, for container health checks."`
 	Version   versionCommand   `cmd:"" help:"Version, commit and Go version."`
+
+	Completion    completionCommand    `cmd:"" help:"What makes bash, zsh or fish complete these commands."`
+	CompleteWords completeWordsCommand `cmd:"" hidden:"" help:"Answers the shells."`
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
