@@ -191,8 +191,10 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // await reports whether something becomes true.
-func await(ok func() bool) bool {
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+func await(ok func() bool) bool { return awaitFor(patience, ok) }
+
+func awaitFor(limit time.Duration, ok func() bool) bool {
+	for deadline := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return false
 		}

@@ -24,6 +24,7 @@ const (
 	chaosKept     = 40 // stay open until the end
 	chaosPages    = 30
 	chaosLasts    = 20 * time.Second // unless SOAK says otherwise
+	chaosPatience = 2 * time.Minute
 )
 
 // TestReplicas_chaos runs three relays on one PostgreSQL while they are killed, paused, stopped and started again, and
@@ -79,7 +80,7 @@ func TestReplicas_chaos(t *testing.T) {
 	for _, p := range c.payments[chaosPayments-chaosKept:] {
 		c.settleOne(p, "COMPLETED", "payment.succeeded")
 	}
-	if !await(func() bool { return receiver.count() >= chaosPayments && c.fed() >= chaosPayments }) {
+	if !awaitFor(chaosPatience, func() bool { return receiver.count() >= chaosPayments && c.fed() >= chaosPayments }) {
 		t.Errorf("%d of %d outcomes were acknowledged, %d are in the feed", receiver.count(), chaosPayments, c.fed())
 	}
 	for _, p := range c.payments {
@@ -125,7 +126,7 @@ func (c *chaos) any() string {
 
 // ask asks one relay after the other until one answers as wanted.
 func (c *chaos) ask(method, path, body string, good func(code int) bool) map[string]any {
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(chaosPatience); ; {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		code, fields, err := do(ctx, method, c.any()+path, body)
 		cancel()
@@ -223,14 +224,14 @@ func (c *chaos) trouble(chance *rand.Rand, end time.Time) {
 func (c *chaos) checkOpen() {
 	c.site.t.Helper()
 	for _, p := range c.payments[chaosPayments-chaosKept:] {
-		if !await(func() bool {
+		if !awaitFor(chaosPatience, func() bool {
 			return c.ask("GET", "/v1/payments/"+p.id, "", found)["link"] == "live"
 		}) {
 			c.site.t.Fatalf("%s does not become live again", p.id)
 		}
 	}
 	open, most := 0, 0.0
-	if !await(func() bool {
+	if !awaitFor(chaosPatience, func() bool {
 		open, most = 0, 0
 		channels, _ := c.site.must("GET", c.site.sandbox+"/_sandbox/channels", "", 200)["data"].(map[string]any)
 		for topic, n := range channels {

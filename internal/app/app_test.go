@@ -202,7 +202,7 @@ func (s *system) set(reference, body string) {
 // until asks the relay for a payment until it is as wanted.
 func (s *system) until(id string, what string, ok func(p map[string]any) bool) map[string]any {
 	s.t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(max(s.patience, patience))
 	for {
 		p := s.call("GET", s.relay+"/v1/payments/"+id, "", 200)
 		if ok(p) {
@@ -220,7 +220,7 @@ func (s *system) callback() received {
 	select {
 	case got := <-s.received:
 		return got
-	case <-time.After(patience):
+	case <-time.After(max(s.patience, patience)):
 		s.t.Fatal("no callback came")
 		return received{}
 	}

@@ -10,10 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/dollr-relay/dollr-relay/internal/app"
 	"github.com/dollr-relay/dollr-relay/internal/pgtest"
 	"github.com/dollr-relay/dollr-relay/internal/secret"
 )
+
+// fleetPatience is for machines on which leases run out while nobody has time to renew them.
+const fleetPatience = time.Minute
 
 // fleet is several relays on one PostgreSQL, between one sandbox and one backend.
 type fleet struct {
@@ -22,8 +27,10 @@ type fleet struct {
 	config app.Config
 }
 
-func startFleet(t *testing.T, relays int, edit ...func(*app.Config)) *fleet {
-	t.Helper()
+// TestReplicas is several relays on one database in all sorts of weather. They mostly wait, for leases to run out, so some
+// of the tests run at the same time, whatever -parallel says, on one PostgreSQL.
+func TestReplicas(t *testing.T) {
+	t.Parallel()
 	cluster, err := pgtest.Start(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -33,6 +40,29 @@ func startFleet(t *testing.T, relays int, edit ...func(*app.Config)) *fleet {
 			t.Errorf("Stop() = %v", err)
 		}
 	})
+	var together errgroup.Group
+	together.SetLimit(4)
+	for name, test := range map[string]func(*testing.T, *pgtest.Cluster){
+		"sharePayments":         replicasSharePayments,
+		"aLookMattersElsewhere": replicasALookMattersElsewhere,
+		"D6_lostNews":           replicasD6LostNews,
+		"429HoldsAll":           replicas429HoldsAll,
+		"reconcileEverywhere":   replicasReconcileEverywhere,
+		"D1_databaseGone":       replicasD1DatabaseGone,
+		"failover":              replicasFailover,
+		"slowDatabase":          replicasSlowDatabase,
+		"oneIsCutOff":           replicasOneIsCutOff,
+	} {
+		together.Go(func() error {
+			t.Run(name, func(t *testing.T) { test(t, cluster) })
+			return nil
+		})
+	}
+	_ = together.Wait() // never an error: the tests have said what is wrong
+}
+
+func startFleet(t *testing.T, cluster *pgtest.Cluster, relays int, edit ...func(*app.Config)) *fleet {
+	t.Helper()
 	f := &fleet{t: t}
 	url := cluster.Database(t)
 	first := start(t, func(c *app.Config) {
@@ -42,6 +72,7 @@ func startFleet(t *testing.T, relays int, edit ...func(*app.Config)) *fleet {
 		}
 		f.config = *c
 	})
+	first.patience = fleetPatience
 	f.relays = append(f.relays, first)
 	for range relays - 1 {
 		f.join()
@@ -53,7 +84,7 @@ func startFleet(t *testing.T, relays int, edit ...func(*app.Config)) *fleet {
 func (f *fleet) join() *system {
 	f.t.Helper()
 	first := f.relays[0]
-	another := &system{t: f.t, client: first.client, patience: patience, received: first.received, sandbox: first.sandbox}
+	another := &system{t: f.t, client: first.client, patience: fleetPatience, received: first.received, sandbox: first.sandbox}
 	another.launch(f.config, app.Options{})
 	f.relays = append(f.relays, another)
 	return another
@@ -72,7 +103,7 @@ func (s *system) watched() int {
 // await polls until something holds.
 func (f *fleet) await(what string, ok func() bool) {
 	f.t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(fleetPatience); !ok(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			f.t.Fatalf("never: %s", what)
 		}
@@ -84,7 +115,7 @@ func (f *fleet) awaitShared(payments int, relays ...*system) {
 	f.t.Helper()
 	var counts []int
 	limit := (payments*11 + 10*len(relays) - 1) / (10 * len(relays))
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(fleetPatience); ; time.Sleep(50 * time.Millisecond) {
 		counts = counts[:0]
 		sum, most := 0, 0
 		for _, r := range relays {
@@ -110,12 +141,11 @@ func (f *fleet) channels() (topics, most int) {
 	return topics, most
 }
 
-// TestReplicas_sharePayments is the life of a group of relays: payments are shared out, whoever is asked knows everything,
+// replicasSharePayments is the life of a group of relays: payments are shared out, whoever is asked knows everything,
 // one leaves, one comes.
-func TestReplicas_sharePayments(t *testing.T) {
-	t.Parallel()
+func replicasSharePayments(t *testing.T, cluster *pgtest.Cluster) {
 	const payments = 60
-	f := startFleet(t, 3)
+	f := startFleet(t, cluster, 3)
 	ids, references, tokens := make([]string, payments), make([]string, payments), make([]string, payments)
 	for i := range payments {
 		ids[i], references[i], tokens[i] = f.relays[i%2].pay() // the third is behind no load balancer yet
@@ -203,10 +233,9 @@ func TestReplicas_sharePayments(t *testing.T) {
 	}
 }
 
-// TestReplicas_aLookMattersElsewhere: an open page keeps the channel of an old payment that another relay watches.
-func TestReplicas_aLookMattersElsewhere(t *testing.T) {
-	t.Parallel()
-	f := startFleet(t, 2, func(c *app.Config) { c.RealtimeWindow = time.Second })
+// replicasALookMattersElsewhere: an open page keeps the channel of an old payment that another relay watches.
+func replicasALookMattersElsewhere(t *testing.T, cluster *pgtest.Cluster) {
+	f := startFleet(t, cluster, 2, func(c *app.Config) { c.RealtimeWindow = time.Second })
 	var ids, tokens []string
 	for range 8 {
 		id, _, token := f.relays[0].pay()
@@ -222,11 +251,10 @@ func TestReplicas_aLookMattersElsewhere(t *testing.T) {
 	}
 }
 
-// TestReplicas_D6_lostNews cuts the connections on which the relays hear each other, again and again: all that is told meanwhile
+// replicasD6LostNews cuts the connections on which the relays hear each other, again and again: all that is told meanwhile
 // is lost, and found all the same.
-func TestReplicas_D6_lostNews(t *testing.T) {
-	t.Parallel()
-	f := startFleet(t, 2)
+func replicasD6LostNews(t *testing.T, cluster *pgtest.Cluster) {
+	f := startFleet(t, cluster, 2)
 	db, err := sql.Open("pgx", f.config.DatabaseURL.Reveal())
 	if err != nil {
 		t.Fatal(err)
@@ -237,7 +265,7 @@ func TestReplicas_D6_lostNews(t *testing.T) {
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			_, err := db.ExecContext(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND pid <> pg_backend_pid()`)
+			_, err := db.ExecContext(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database() AND pid <> pg_backend_pid()`)
 			if err != nil && ctx.Err() == nil {
 				t.Errorf("cut: %v", err)
 			}
@@ -268,10 +296,9 @@ func TestReplicas_D6_lostNews(t *testing.T) {
 	}
 }
 
-// TestReplicas_429HoldsAll: what Dollr tells one relay, all obey.
-func TestReplicas_429HoldsAll(t *testing.T) {
-	t.Parallel()
-	f := startFleet(t, 2, func(c *app.Config) { c.SupabaseURL = "" })
+// replicas429HoldsAll: what Dollr tells one relay, all obey.
+func replicas429HoldsAll(t *testing.T, cluster *pgtest.Cluster) {
+	f := startFleet(t, cluster, 2, func(c *app.Config) { c.SupabaseURL = "" })
 	id, _, _ := f.relays[0].pay()
 	f.relays[0].until(id, "read once", func(p map[string]any) bool { return p["status"] == "PENDING" })
 	f.relays[0].call("PUT", f.relays[0].sandbox+"/_sandbox/faults", `{"dollr":[{"kind":"code","endpoint":"collection","code":429,"retry_after":"600","times":1}]}`, 200)
@@ -305,11 +332,10 @@ func (s *system) verify(id string) int {
 	return answer.StatusCode
 }
 
-// TestReplicas_reconcileEverywhere: a sweep that one relay is asked for covers the payments of all, and all know its report.
-func TestReplicas_reconcileEverywhere(t *testing.T) {
-	t.Parallel()
+// replicasReconcileEverywhere: a sweep that one relay is asked for covers the payments of all, and all know its report.
+func replicasReconcileEverywhere(t *testing.T, cluster *pgtest.Cluster) {
 	const payments = 40
-	f := startFleet(t, 3, func(c *app.Config) {
+	f := startFleet(t, cluster, 3, func(c *app.Config) {
 		c.SupabaseURL = ""
 		c.PollMin, c.PollMax, c.DollrRate = time.Hour, time.Hour, 1000
 	})

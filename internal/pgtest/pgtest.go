@@ -86,7 +86,7 @@ func (c *Cluster) start(ctx context.Context, bin string) error {
 	}
 	defer func() { _ = log.Close() }()
 	c.server = c.command(context.WithoutCancel(ctx), filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(c.port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+c.folder, "-c", "max_connections=200")
+		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+c.folder, "-c", "max_connections=500")
 	c.server.Stdout, c.server.Stderr = log, log
 	if err := c.server.Start(); err != nil {
 		return fmt.Errorf("pgtest: start: %w", err)
