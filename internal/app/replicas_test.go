@@ -42,7 +42,7 @@ func TestReplicas(t *testing.T) {
 	})
 	var together errgroup.Group
 	together.SetLimit(4)
-	for name, test := range map[string]func(*testing.T, *pgtest.Cluster){
+	for name, test := range map[string]func(*testing.T, *pgtest.Cluster){ //nolint:paralleltest // they run at the same time by themselves
 		"sharePayments":         replicasSharePayments,
 		"aLookMattersElsewhere": replicasALookMattersElsewhere,
 		"D6_lostNews":           replicasD6LostNews,

@@ -15,11 +15,10 @@ const (
 	// Grace is how much longer nobody takes over: a renewal may be on its way to the disk.
 	Grace = 500 * time.Millisecond
 
-	// perPayment is the weight of an open payment; an empty slot weighs 1, so that those are spread, too.
-	perPayment = 256
 	// tolerance, in per cent: a replica with so much more than its share gives some away. Less than the 10 % that
-	// are promised, and enough that payments do not move about all the time.
-	tolerance = 7
+	// are promised, and enough that payments do not move about all the time. A few empty slots more are no reason.
+	tolerance  = 7
+	spareEmpty = 16
 )
 
 // Replica is one process with its lease.
@@ -55,13 +54,14 @@ type Step struct {
 // Decide is the whole policy.
 //
 //   - Nobody's slots, and those of replicas whose lease has run out, are claimed up to this replica's fair share.
-//   - Who has clearly more than that gives slots away, as long as somebody else gets lighter than it was by having them.
+//   - Who has clearly more than that gives slots away, as long as whoever gets them stays lighter than it was.
+//   - Slots with open payments are shared out by the number of these, empty ones by their own: new payments will be in them.
 //   - The rate to Dollr is divided among all, and nobody takes a part that another still uses.
 func Decide(v View) Step {
-	m := measure(v)
-	step := Step{Share: v.share(), Again: v.again()}
-	if step.Claim = m.claim(v); len(step.Claim) == 0 {
-		step.Release = m.release()
+	busy, empty := measure(v)
+	step := Step{Share: v.share(), Again: v.again(), Claim: append(busy.claim(v), empty.claim(v)...)}
+	if len(step.Claim) == 0 {
+		step.Release = append(busy.release(0), empty.release(spareEmpty)...)
 	}
 	slices.Sort(step.Claim)
 	slices.Sort(step.Release)
@@ -101,67 +101,86 @@ func (v View) again() time.Duration {
 	return next
 }
 
-// scales are a view in numbers.
-type scales struct {
-	weight map[string]int // of every slot
-	free   []string       // slots that may be claimed
+// scale is what is to be shared out of one kind, in numbers.
+type scale struct {
+	weight func(slot string) int
+	free   []string // slots that may be claimed
 	mine   []string
-	load   int // of mine
+	loads  map[string]int // of the replicas that are there
+	load   int            // of this one
+	total  int
 	fair   int // everybody's share, rounded up
+	limit  int // a share with the tolerance, rounded up
 	least  int // the load of the replica with the least of all others; -1 without others
 }
 
-func measure(v View) scales {
-	m := scales{weight: map[string]int{}}
-	loads := map[string]int{}
-	for _, r := range v.Replicas {
-		if r.Holds() || v.Lapsed {
-			loads[r.ID] = 0
+// measure weighs the slots with open payments by these, and the empty ones alike.
+func measure(v View) (busy, empty *scale) {
+	busy = &scale{weight: func(slot string) int { return v.Open[slot] }}
+	empty = &scale{weight: func(string) int { return 1 }}
+	for _, s := range []*scale{busy, empty} {
+		s.loads = map[string]int{}
+		for _, r := range v.Replicas {
+			if r.Holds() || v.Lapsed {
+				s.loads[r.ID] = 0
+			}
 		}
 	}
-	total := 0
 	for _, slot := range Slots() {
-		w := 1 + perPayment*v.Open[slot]
-		m.weight[slot] = w
-		total += w
-		owner := v.Owners[slot]
-		_, held := loads[owner]
-		switch {
-		case owner == v.Me:
-			m.mine = append(m.mine, slot)
-			m.load += w
-		case held:
-			loads[owner] += w
-		default:
-			m.free = append(m.free, slot)
+		s := empty
+		if v.Open[slot] > 0 {
+			s = busy
+		}
+		s.add(v.Me, slot, v.Owners[slot])
+	}
+	for _, s := range []*scale{busy, empty} {
+		s.finish(v)
+	}
+	return busy, empty
+}
+
+func (s *scale) add(me, slot, owner string) {
+	w := s.weight(slot)
+	s.total += w
+	_, held := s.loads[owner]
+	switch {
+	case owner == me:
+		s.mine = append(s.mine, slot)
+		s.load += w
+	case held:
+		s.loads[owner] += w
+	default:
+		s.free = append(s.free, slot)
+	}
+}
+
+func (s *scale) finish(v View) {
+	live := v.Live()
+	s.fair = (s.total + live - 1) / live
+	s.limit = (s.total*(100+tolerance) + 100*live - 1) / (100 * live)
+	s.least = -1
+	for id, load := range s.loads {
+		if id != v.Me && (s.least < 0 || load < s.least) {
+			s.least = load
 		}
 	}
-	delete(loads, v.Me)
-	m.fair = (total + v.Live() - 1) / v.Live()
-	m.least = -1
-	for _, load := range loads {
-		if m.least < 0 || load < m.least {
-			m.least = load
-		}
-	}
-	return m
 }
 
 // claim takes what fits below the fair share, the heavy first. If only heavier ones are left, the lightest of these:
 // while a slot is free somebody is below its share, so that none is left over.
-func (m *scales) claim(v View) (slots []string) {
-	order := shuffled(m.free, v.Me)
-	slices.SortStableFunc(order, func(a, b string) int { return cmp.Compare(m.weight[b], m.weight[a]) })
+func (s *scale) claim(v View) (slots []string) {
+	order := shuffled(s.free, v.Me)
+	slices.SortStableFunc(order, func(a, b string) int { return cmp.Compare(s.weight(b), s.weight(a)) })
 	var heavy []string
 	for _, slot := range order {
-		if m.load+m.weight[slot] > m.fair {
+		if s.load+s.weight(slot) > s.fair {
 			heavy = append(heavy, slot)
 			continue
 		}
 		slots = append(slots, slot)
-		m.load += m.weight[slot]
+		s.load += s.weight(slot)
 	}
-	if len(heavy) > 0 && m.load < m.fair {
+	if len(heavy) > 0 && s.load < s.fair {
 		slots = append(slots, heavy[len(heavy)-1])
 	}
 	return slots
@@ -181,24 +200,24 @@ func shuffled(slots []string, me string) []string {
 
 // release gives away what is above the fair share, if it is above the tolerance. Each slot makes the heavier of two
 // replicas lighter, so none is given back and forth.
-func (m *scales) release() (slots []string) {
-	limit := m.fair + max(m.fair*tolerance/100, perPayment)
-	if m.least < 0 || m.load <= limit {
+func (s *scale) release(spare int) (slots []string) {
+	limit := s.limit + spare
+	if s.least < 0 || s.load <= limit {
 		return nil
 	}
-	order := slices.Clone(m.mine)
-	slices.SortStableFunc(order, func(a, b string) int { return cmp.Compare(m.weight[b], m.weight[a]) })
+	order := slices.Clone(s.mine)
+	slices.SortStableFunc(order, func(a, b string) int { return cmp.Compare(s.weight(b), s.weight(a)) })
 	for _, slot := range order {
-		if w := m.weight[slot]; m.load-w >= m.fair && m.least+w < m.load {
+		if w := s.weight(slot); s.load-w >= s.fair && s.least+w < s.load {
 			slots = append(slots, slot)
-			m.load -= w
+			s.load -= w
 		}
 	}
-	if m.load <= limit {
+	if s.load <= limit {
 		return slots
 	}
 	for _, slot := range slices.Backward(order) { // only heavy ones are left: the lightest of them
-		if w := m.weight[slot]; m.load-w < m.fair && w > perPayment && m.least+w < m.load {
+		if w := s.weight(slot); s.load-w < s.fair && w > 1 && s.least+w < s.load {
 			return append(slots, slot)
 		}
 	}
