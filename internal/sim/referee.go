@@ -34,6 +34,7 @@ type file struct {
 	truths       map[truth]bool
 	wall         time.Time        // the relay's clock when it was first asked to take the payment on
 	shown        int64            // the highest version that anybody was shown
+	paged        int64            // the highest that a page was shown
 	states       map[int64]string // what each version was said to be
 	succeededAt  int64            // the lowest version shown as a verified success; 0: none
 	contradicted int64            // likewise

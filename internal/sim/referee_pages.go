@@ -2,7 +2,10 @@ package sim
 
 import (
 	"encoding/json"
+	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
@@ -12,16 +15,18 @@ import (
 
 // pageView is one connection of a page.
 type pageView struct {
-	customer *customer
-	floor    int64
-	opened   time.Duration
-	messages int
-	final    bool
-	last     state
-	at       time.Duration // of last
-	hint     bool          // last is one
-	link     string
-	closed   bool
+	customer  *customer
+	transport string
+	floor     int64
+	opened    time.Duration
+	messages  int
+	final     bool
+	last      state
+	at        time.Duration // of last
+	hint      bool          // last is one
+	link      string
+	closed    bool
+	heardAt   time.Duration // when it heard anything last
 }
 
 // pageMessage checks a message that a page got.
@@ -38,11 +43,12 @@ func (r *referee) pageMessage(v *pageView, body []byte) {
 		r.fail("page messages are JSON", "%s gets %q", c.name(), body)
 		return
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.checkSilenceLocked(v)
 	if m.Type == "ping" || m.Type == "token" {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.views[v] = struct{}{}
 	v.messages++
 	if want := []string{"status", "link"}; v.messages <= 2 && m.Type != want[v.messages-1] {
@@ -60,10 +66,17 @@ func (r *referee) pageMessage(v *pageView, body []byte) {
 	v.hint = !m.Verified && m.Via == "realtime"
 	if v.hint {
 		message := v.messages
-		time.AfterFunc(relay.HintLife+time.Second, func() { r.expectWithdrawal(v, message) })
+		time.AfterFunc(relay.HintLife+time.Second+v.delay(), func() { r.expectWithdrawal(v, message) })
+	}
+	if m.Final && v.transport != longPoll { // who polls ends it
+		time.AfterFunc(time.Second, func() { r.expectEnd(v) })
 	}
 	v.final = v.final || m.Final
 	v.floor = max(v.floor, m.Version)
+	if f := r.files[m.ID]; f != nil && m.Version > f.paged && len(r.world.plan.crashes) == 0 {
+		f.paged = m.Version
+		time.AfterFunc(pollEvery+time.Second, func() { r.expectEverywhere(f, m.Version) })
+	}
 	c.lowest = max(c.lowest, m.Version)
 }
 
@@ -88,7 +101,7 @@ func (r *referee) checkLinkLocked(v *pageView, now *string) {
 	if orderly && link == "degraded" {
 		r.failLocked("degraded only with a cause", "%s hears of it", v.customer.name())
 	}
-	if v.link == "live" && link == "polling" && p.calm("dollr", diskFull) && len(p.crashes) == 0 && len(p.jumps) == 0 {
+	if v.link == "live" && link == "polling" && v.transport != longPoll && p.calm("dollr", diskFull) && len(p.crashes) == 0 && len(p.jumps) == 0 {
 		f, at := r.files[v.customer.merchant.id], r.world.now()
 		time.AfterFunc(5*time.Second, func() { r.expectPoll(f, at) })
 	}
@@ -122,7 +135,7 @@ func (r *referee) checkPageStatusLocked(v *pageView, s state, via string) {
 	if s.Version < v.floor {
 		r.failLocked("versions never fall", "%s gets a hint with version %d after %d", c.name(), s.Version, v.floor)
 	}
-	if f := r.files[s.ID]; f != nil && s.Outcome != relay.Pending && v.messages > 1 && !c.visit.sleepy && s.At.After(f.hinted) {
+	if f := r.files[s.ID]; f != nil && s.Outcome != relay.Pending && v.messages > 1 && !c.visit.sleepy && v.transport != longPoll && s.At.After(f.hinted) {
 		f.hinted = s.At                            // shown again with another version it is no news
 		at, within := r.world.now(), 2*time.Second // the most urgent may stand back for one turn of the budget
 		if r.world.plan.rate >= 5 {
@@ -162,14 +175,87 @@ func (r *referee) expectState(v *pageView) {
 	}
 }
 
-// pageClosed checks why a page was closed.
+// delay is how much later than others a page may hear of something.
+func (v *pageView) delay() time.Duration {
+	if v.transport == longPoll {
+		return pollEvery
+	}
+	return 0
+}
+
+// checkSilenceLocked checks that a page hears something at least every 25 s, so that it knows a dead connection.
+func (r *referee) checkSilenceLocked(v *pageView) {
+	now := r.world.now()
+	if silent := now - v.heardAt; silent > 27*time.Second && v.transport != longPoll && !v.customer.visit.sleepy {
+		r.failLocked("a ping every 25 s", "%s heard nothing for %.1fs on %s", v.customer.name(), silent.Seconds(), v.transport)
+	}
+	v.heardAt = now
+}
+
+// expectEnd checks that a connection ends after a final status.
+func (r *referee) expectEnd(v *pageView) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !v.closed && !v.customer.visit.sleepy {
+		r.failLocked("a final status ends the connection", "%s is still open on %s", v.customer.name(), v.transport)
+	}
+}
+
+// pageClosed checks why a WebSocket was closed.
 func (r *referee) pageClosed(v *pageView, code websocket.StatusCode) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.checkSilenceLocked(v)
+	switch {
+	case code == websocket.StatusNormalClosure && !v.final:
+		r.failLocked("1000 only after a final status", "%s was closed with 1000 after %s", v.customer.name(), v.last.Outcome)
+	case code == 4408 && !v.customer.visit.sleepy:
+		r.failLocked("4408 only without pongs", "%s, which answers pings, was closed with it", v.customer.name())
+	}
+}
+
+// pageGone notes that a page does not look any more.
+func (r *referee) pageGone(v *pageView) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.views, v)
 	v.closed = true
-	if code == websocket.StatusNormalClosure && !v.final {
-		r.failLocked("1000 only after a final status", "%s was closed with 1000 after %s", v.customer.name(), v.last.Outcome)
+}
+
+// reconnected checks that an event stream whose page has seen the final status is told to stay away.
+func (r *referee) reconnected(v *pageView, seen string, code int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.files[v.customer.merchant.id]
+	if version, _ := strconv.ParseInt(seen, 10, 64); version > 0 && version >= f.shown && code == http.StatusOK {
+		r.failLocked("204 after a final status", "%s has seen version %d and is given the stream again", v.customer.name(), version)
+	}
+}
+
+// polled checks an answer to a long poll: news are told once, and nothing is answered before there is any.
+func (r *referee) polled(v *pageView, since, now string, told bool, left time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	state, _, _ := strings.Cut(now, ".")
+	before, _, _ := strings.Cut(since, ".")
+	switch {
+	case told && state == before:
+		r.failLocked("a poll is told of nothing twice", "%s is told again what is at %s", v.customer.name(), now)
+	case !told && state != before:
+		r.failLocked("a poll is told of everything", "%s is told nothing between %s and %s", v.customer.name(), since, now)
+	case now == since && left > grain && len(r.world.plan.crashes) == 0:
+		r.failLocked("a poll is held", "%s is told nothing new, and %s too early", v.customer.name(), left)
+	}
+}
+
+// expectEverywhere checks that what one page was shown all open pages of the payment were shown.
+func (r *referee) expectEverywhere(f *file, version int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for v := range r.views {
+		if r.files[v.customer.merchant.id] == f && v.last.Version < version && !v.customer.visit.sleepy {
+			r.failLocked("all pages hear at once", "%s does not show version %d on %s", v.customer.name(), version, v.transport)
+		}
 	}
 }
 
