@@ -135,7 +135,7 @@ func (d *desk) install(t *testing.T, g guide) {
 		return
 	}
 	packages, npm := strings.CutPrefix(strings.TrimSpace(code), "npm install ")
-	if !npm {
+	if !npm || strings.HasPrefix(packages, "next ") && os.Getenv("NEXT") != "" {
 		d.paste(t, "install", code)
 		return
 	}
@@ -147,7 +147,7 @@ func (d *desk) install(t *testing.T, g guide) {
 		}
 	}
 	for name := range strings.FieldsSeq(packages) {
-		if name == "next" && os.Getenv("NEXT") == "" {
+		if name == "next" {
 			continue // see testdata/approuter.mjs
 		}
 		if _, err := os.Stat(filepath.Join(installed, name)); err != nil {

@@ -1,6 +1,6 @@
 // Serves the App Router's files of the React guide without Next.js, whose packages are 340 MB: routes as the web-standard
 // functions that they are, pages by React on the server, "use client" components hydrated by React in the browser. The same
-// files run in Next.js: NEXT=1 go test -run Guides/react ./docs, with the package next installed in docs/integration.
+// files run in Next.js, installed from the registry, by NEXT=1 go test -run Guides/react ./docs.
 import { readFile, readdir } from "node:fs/promises";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
