@@ -156,7 +156,7 @@ func (o *operator) replicas() []console.Replica {
 	for i, m := range members {
 		m.Left -= time.Since(seen)
 		all[i] = console.Replica{
-			ID: m.ID, Me: m.Me, Left: m.Left, Gone: !m.Holds(), Share: m.Share, Down: m.Down, Held: m.Held, Payments: m.Payments,
+			ID: m.ID, Me: m.Me, Left: m.Left, Gone: !m.Holds(), Share: m.Share, Down: m.Down, Held: max(0, m.Held-time.Since(seen)), Payments: m.Payments,
 		}
 	}
 	return all

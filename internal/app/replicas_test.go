@@ -163,8 +163,8 @@ func replicasSharePayments(t *testing.T, cluster *pgtest.Cluster) {
 
 	for _, r := range f.relays { // and every console
 		text := r.untilPage("/", "All is well. 60 payments waiting, shared by 3 replicas.")
-		if n := strings.Count(text, "open payments</span>"); n != 3 || strings.Count(text, "this one") != 1 {
-			t.Errorf("the console lists %d replicas, want three, one of them itself: %s", n, text)
+		if n := strings.Count(text, "open payments</span>"); n != 3 || strings.Count(text, "this one") != 1 || strings.Count(text, ">well<") != 3 {
+			t.Errorf("the console lists %d replicas, want three, one of them itself, all well: %s", n, text)
 		}
 	}
 
