@@ -40,6 +40,8 @@ type Options struct {
 	Tracing *tracing.Tracing
 	// Now is the wall clock. Defaults to time.Now.
 	Now func() time.Time
+	// Shared lets several relays of this process share a SQLite file; nil: only PostgreSQL is shared.
+	Shared Shared
 	// Random, uniform in [0, 1), spreads retries and polls. Defaults to math/rand/v2.
 	Random func() float64
 }
@@ -97,6 +99,9 @@ func (a *App) open(ctx context.Context) (err error) {
 	options := store.Options{CallbackURLs: a.config.CallbackURLs, Observe: a.metrics.database}
 	if len(a.config.CallbackSchedule) > 0 {
 		options.FirstDelay = a.config.CallbackSchedule[0]
+	}
+	if a.opts.Shared != nil {
+		options.Turn = a.opts.Shared.Turn
 	}
 	a.store, err = store.Open(ctx, a.config.DatabaseURL.Reveal(), options)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 // replicas joins this relay with the others on its database. There are none on SQLite: then it is nil.
 type replicas struct {
-	store.Leases
+	Leases
 
 	id     string // of this process
 	keeper *lease.Keeper
@@ -27,11 +27,18 @@ var _ relay.Replicas = (*replicas)(nil)
 
 // wireReplicas needs the client of Dollr, whose rate is shared, and comes before what uses the replicas.
 func (a *App) wireReplicas(client *dollr.Client) {
-	leases, ok := a.store.Leases()
-	if !ok {
-		return
+	var leases Leases
+	id := uuid.NewString()
+	if a.opts.Shared != nil {
+		leases, id = a.opts.Shared.Leases(a.store), a.opts.Shared.ID()
+	} else {
+		shared, ok := a.store.Leases()
+		if !ok {
+			return
+		}
+		leases = shared
 	}
-	r := &replicas{Leases: leases, id: uuid.NewString()}
+	r := &replicas{Leases: leases, id: id}
 	r.board = news.New(news.Options{
 		ID: r.id, Channel: leases, Max: store.MaxNews, Heard: a.heard, CaughtUp: a.caughtUp, Logger: a.log,
 	})

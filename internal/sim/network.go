@@ -4,25 +4,48 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/dollr-relay/dollr-relay/internal/pipenet"
 )
 
 // network joins everybody by host names.
 type network struct {
+	dice  dice
 	mu    sync.Mutex
-	hosts map[string]*pipenet.Listener
+	hosts map[string][]*pipenet.Listener
 	open  int // connections, each end counted
 }
 
-func newNetwork() *network { return &network{hosts: map[string]*pipenet.Listener{}} }
+func newNetwork(d dice) *network { return &network{dice: d, hosts: map[string][]*pipenet.Listener{}} }
 
 // serve makes a listener the one that a host name leads to.
 func (n *network) serve(host string, l *pipenet.Listener) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.hosts[host] = l
+	n.hosts[host] = append(n.hosts[host], l)
+}
+
+// retire has nobody led to listeners any more.
+func (n *network) retire(gone ...*pipenet.Listener) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for host := range n.hosts {
+		n.hosts[host] = slices.DeleteFunc(n.hosts[host], func(l *pipenet.Listener) bool { return slices.Contains(gone, l) })
+	}
+}
+
+// pick is the listener that a host name leads to this time: a load balancer in front of several takes any.
+func (n *network) pick(host string) *pipenet.Listener {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := n.hosts[host]
+	if len(all) == 0 {
+		return nil
+	}
+	return all[n.dice.roll("balancer", host, time.Now().UnixNano()).IntN(len(all))]
 }
 
 // connections is how many ends are open.
@@ -49,9 +72,7 @@ func (l *line) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.network.mu.Lock()
-	to := l.network.hosts[host]
-	l.network.mu.Unlock()
+	to := l.network.pick(host)
 	if to == nil {
 		return nil, fmt.Errorf("dial %s: connection refused", host)
 	}

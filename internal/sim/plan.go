@@ -15,15 +15,17 @@ import (
 // plan is all that will happen to the relay in one seed. A plan switches on only some families of faults (swarm testing):
 // a fault that is always there hides what only its absence shows.
 type plan struct {
-	dice    dice
-	rate    float64       // DOLLR_RATE
-	lasts   time.Duration // until everything that goes wrong is over
-	keyLife time.Duration // of realtime keys
-	shops   int           // backends
-	orders  []*order
-	spells  []spell
-	crashes []crash
-	jumps   []jump
+	dice     dice
+	rate     float64       // DOLLR_RATE
+	lasts    time.Duration // until everything that goes wrong is over
+	keyLife  time.Duration // of realtime keys
+	shops    int           // backends
+	orders   []*order
+	spells   []spell
+	crashes  []crash
+	jumps    []jump
+	replicas int
+	mishaps  []mishap // of several replicas
 }
 
 // order is one payment: what the merchant asks for and what becomes of it at Dollr.
@@ -127,6 +129,7 @@ func newPlan(seed uint64) *plan {
 		p.orders = append(p.orders, p.drawOrder(n))
 	}
 	p.drawSpells(families)
+	p.drawReplicas()
 	if families["crash"] {
 		p.drawCrashes()
 	}
@@ -288,6 +291,7 @@ func (p *plan) String() string {
 	for _, c := range p.crashes {
 		fmt.Fprintf(&b, "crash after %.1fs: %s %d, down %.1fs\n", c.after.Seconds(), c.when, c.count, c.down.Seconds())
 	}
+	b.WriteString(p.replicaText())
 	for _, j := range p.jumps {
 		fmt.Fprintf(&b, "%.1fs: the relay's wall clock jumps by %s\n", j.at.Seconds(), j.by)
 	}

@@ -44,14 +44,16 @@ func schedule() []time.Duration {
 
 // process is one life of the relay.
 type process struct {
-	world  *world
-	number int
-	path   string
-	line   *line
-	disk   *storetest.Disk
-	end    context.CancelFunc
-	ended  chan struct{} // closed when Run has returned
-	died   chan struct{} // closed when it was killed
+	world         *world
+	number        int
+	post          int // among several replicas
+	path          string
+	line          *line
+	disk          *storetest.Disk
+	public, admin *pipenet.Listener
+	end           context.CancelFunc
+	ended         chan struct{} // closed when Run has returned
+	died          chan struct{} // closed when it was killed
 
 	mu    sync.Mutex
 	armed *crash
@@ -61,9 +63,12 @@ type process struct {
 }
 
 // launch starts the relay on the database at path, trying again while the disk does not let it.
-func (w *world) launch(ctx context.Context, path string) {
+func (w *world) launch(ctx context.Context, path string) { w.launchAt(ctx, 0, path) }
+
+// launchAt starts the one that has a post among several.
+func (w *world) launchAt(ctx context.Context, post int, path string) {
 	for ctx.Err() == nil {
-		err := w.tryLaunch(ctx, path)
+		err := w.tryLaunch(ctx, post, path)
 		if err == nil {
 			return
 		}
@@ -76,11 +81,18 @@ func (w *world) launch(ctx context.Context, path string) {
 	}
 }
 
-func (w *world) tryLaunch(ctx context.Context, path string) error {
+func (w *world) tryLaunch(ctx context.Context, post int, path string) error {
+	if w.database != nil {
+		link, err := w.database.link()
+		if err != nil {
+			return err
+		}
+		path = link
+	}
 	w.mu.Lock()
 	w.number++
 	p := &process{
-		world: w, number: w.number, path: path, line: w.net.line(), ended: make(chan struct{}), died: make(chan struct{}),
+		world: w, number: w.number, post: post, path: path, line: w.net.line(), ended: make(chan struct{}), died: make(chan struct{}),
 	}
 	w.mu.Unlock()
 	p.disk = storetest.Watch(path, p.commit)
@@ -93,13 +105,18 @@ func (w *world) tryLaunch(ctx context.Context, path string) error {
 	upstream := &http.Transport{DialContext: p.line.dial, DisableKeepAlives: true}
 	backends := &http.Transport{DialContext: p.line.dial}
 	random := &jitter{dice: w.dice}
-	a, err := app.New(ctx, w.config(path, signing), app.Options{
+	p.public, p.admin = public, admin
+	options := app.Options{
 		Logger: slog.New(slog.NewTextHandler(&logbook{process: p}, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: withoutTime})),
 		Public: door{public, p.line}, Admin: door{admin, p.line},
 		HTTPClient:        &http.Client{Transport: stamp{strconv.Itoa(p.number), upstream}},
 		CallbackTransport: stamp{strconv.Itoa(p.number), backends},
 		Now:               w.wall, Random: random.float64,
-	})
+	}
+	if w.database != nil {
+		options.Shared = &seat{database: w.database, process: p}
+	}
+	a, err := app.New(ctx, w.config(path, signing), options)
 	if err != nil {
 		p.disk.Release()
 		return err
@@ -123,7 +140,7 @@ func (w *world) tryLaunch(ctx context.Context, path string) error {
 	w.net.serve(relayHost, public)
 	w.net.serve(adminHost, admin)
 	w.mu.Lock()
-	w.process = p
+	w.posts[post] = p
 	w.lives = append(w.lives, p)
 	w.mu.Unlock()
 	w.history.note("world", "relay#%d starts", p.number)
@@ -223,7 +240,7 @@ func (p *process) dieLocked(how string) {
 }
 
 func (p *process) copyLocked() {
-	if p.copy != "" {
+	if p.copy != "" || p.world.database != nil { // others go on with the file
 		return
 	}
 	p.copy = p.world.databasePath()
@@ -253,9 +270,7 @@ func (w *world) execute(ctx context.Context) {
 		if !died {
 			continue
 		}
-		w.mu.Lock()
-		w.process = nil
-		w.mu.Unlock()
+		w.leave(p)
 		p.end()
 		sleep(ctx, c.down)
 		w.launch(ctx, path)
@@ -298,9 +313,7 @@ func (p *process) stop() {
 	if took := time.Since(asked); took > grace+time.Second {
 		p.world.referee.fail("stops within the grace period", "relay#%d took %s to stop", p.number, took)
 	}
-	p.world.mu.Lock()
-	p.world.process = nil
-	p.world.mu.Unlock()
+	p.world.leave(p)
 }
 
 // logbook reads what the relay logs.

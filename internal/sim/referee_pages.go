@@ -90,7 +90,7 @@ func (r *referee) checkLinkLocked(v *pageView, now *string) {
 	if link == "live" {
 		r.files[v.customer.merchant.id].liveAt = r.world.now()
 	}
-	orderly := len(p.crashes) == 0 && len(p.jumps) == 0 && p.calm("dollr", diskFull, realtimePoint)
+	orderly := p.replicas == 1 && len(p.crashes) == 0 && len(p.jumps) == 0 && p.calm("dollr", diskFull, realtimePoint)
 	told := !slices.ContainsFunc(v.customer.order.steps, func(s step) bool { // what an audit finds first makes the channel join again
 		since := r.world.now() - s.at
 		return s.silent && since > 0 && since < 3*auditEvery/2
@@ -101,7 +101,7 @@ func (r *referee) checkLinkLocked(v *pageView, now *string) {
 	if orderly && link == "degraded" {
 		r.failLocked("degraded only with a cause", "%s hears of it", v.customer.name())
 	}
-	if v.link == "live" && link == "polling" && v.transport != longPoll && p.calm("dollr", diskFull) && len(p.crashes) == 0 && len(p.jumps) == 0 {
+	if v.link == "live" && link == "polling" && v.transport != longPoll && p.replicas == 1 && p.calm("dollr", diskFull) && len(p.crashes) == 0 && len(p.jumps) == 0 {
 		f, at := r.files[v.customer.merchant.id], r.world.now()
 		time.AfterFunc(5*time.Second, func() { r.expectPoll(f, at) })
 	}
@@ -147,7 +147,7 @@ func (r *referee) checkPageStatusLocked(v *pageView, s state, via string) {
 
 // expectQuestion checks that a terminal hint makes the relay ask, where nothing hinders it.
 func (r *referee) expectQuestion(f *file, at time.Duration) {
-	if !r.world.plan.calm("dollr", diskFull) || len(r.world.plan.crashes) > 0 {
+	if !r.world.plan.calm("dollr", diskFull) || len(r.world.plan.crashes) > 0 || r.world.plan.replicas > 1 {
 		return
 	}
 	r.mu.Lock()

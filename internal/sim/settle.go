@@ -53,6 +53,9 @@ func (w *world) bound() time.Duration {
 	if !w.plan.calm("the shop") {
 		bound += 90 * time.Second
 	}
+	if w.plan.replicas > 1 {
+		bound += 30 * time.Second // payments change hands, callbacks wait for the end of a dead one's lease
+	}
 	if len(w.plan.jumps) > 0 {
 		bound += 2*longestPoll + 90*time.Second // old payments are asked every minute here; a clock set back delays callbacks
 	}
@@ -240,7 +243,11 @@ func (w *world) finish() {
 	if p == nil {
 		return
 	}
-	p.stop()
+	for post := range w.plan.replicas {
+		if p := w.at(post); p != nil {
+			p.stop()
+		}
+	}
 	for _, life := range w.lives {
 		<-life.ended // killed ones need a moment, too
 	}

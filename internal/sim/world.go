@@ -30,19 +30,20 @@ type world struct {
 	shops   []*shop
 	folder  string
 
-	mu      sync.Mutex
-	process *process // the one that runs now; nil while none does
-	lives   []*process
-	number  int
-	offset  time.Duration // of the relay's wall clock
-	latest  time.Time     // that the relay's wall clock has ever shown
+	mu       sync.Mutex
+	posts    map[int]*process // those that run now, by post; one has the post 0
+	database *database        // that several share; nil: there is one relay
+	lives    []*process
+	number   int
+	offset   time.Duration // of the relay's wall clock
+	latest   time.Time     // that the relay's wall clock has ever shown
 }
 
 // Run plays a seed. The database lies in folder, which must be empty; a folder in memory is much faster.
 func Run(ctx context.Context, seed uint64, folder string) Result {
 	start := time.Now()
 	p := newPlan(seed)
-	w := &world{plan: p, dice: p.dice, start: start, history: &history{start: start}, net: newNetwork(), folder: folder}
+	w := &world{plan: p, dice: p.dice, start: start, history: &history{start: start}, net: newNetwork(p.dice), folder: folder, posts: map[int]*process{}}
 	w.outside, w.people = w.net.line(), w.net.line()
 	w.referee = newReferee(w)
 	w.bank = newBank(w)
@@ -61,7 +62,11 @@ func (w *world) play(ctx context.Context) {
 	for _, s := range w.shops {
 		closeShops = append(closeShops, s.open(&servers))
 	}
-	w.launch(ctx, w.databasePath())
+	if w.plan.replicas > 1 {
+		w.share(ctx)
+	} else {
+		w.launch(ctx, w.databasePath())
+	}
 
 	acting, stopActing := context.WithCancel(ctx)
 	var actors sync.WaitGroup
@@ -79,8 +84,11 @@ func (w *world) play(ctx context.Context) {
 	actors.Go(func() { w.operate(acting) })
 	actors.Go(func() { w.weather(acting) })
 	actors.Go(func() { w.turnClock(acting) })
+	var befalling sync.WaitGroup
+	befalling.Go(func() { w.befall(ctx) })
 	w.execute(ctx)
 	w.sleepUntil(ctx, w.plan.lasts)
+	befalling.Wait()
 	w.history.note("world", "trouble is over")
 
 	w.settle(ctx, reader)
@@ -154,7 +162,7 @@ func (w *world) jump(by time.Duration) {
 func (w *world) current() *process {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.process
+	return w.posts[0]
 }
 
 // databasePath is a new path for a database.

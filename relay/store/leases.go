@@ -15,8 +15,11 @@ type Leases struct{ store *Store }
 
 var _ lease.Table = Leases{}
 
-// Leases returns them; ok is false on SQLite, whose only process owns everything.
-func (s *Store) Leases() (l Leases, ok bool) { return Leases{s}, s.engine.shared() }
+// Leases returns them; ok is false on SQLite, which has no such tables.
+func (s *Store) Leases() (l Leases, ok bool) {
+	_, ok = s.engine.(*postgres)
+	return Leases{s}, ok
+}
 
 const (
 	// clockNow is the database's clock in Unix milliseconds.

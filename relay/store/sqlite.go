@@ -23,17 +23,18 @@ type sqlite struct {
 	conn   *preparedConn
 	pool   *preparedPool
 	batch  batcher
+	turn   func() (done func()) // nil: there is nobody else
 }
 
 // openSQLite opens or creates the database file and takes its lock: one file serves one process.
-func openSQLite(ctx context.Context, path string) (_ *sqlite, err error) {
+func openSQLite(ctx context.Context, path string, turn func() (done func())) (_ *sqlite, err error) {
 	if path == "" {
 		return nil, errors.New("sqlite: the path is missing, want sqlite:PATH")
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("sqlite: create folder: %w", err)
 	}
-	s := &sqlite{}
+	s := &sqlite{turn: turn}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -51,7 +52,12 @@ func openSQLite(ctx context.Context, path string) (_ *sqlite, err error) {
 		return nil, fmt.Errorf("sqlite: open %s: %w", path, err)
 	}
 	s.conn = &preparedConn{Conn: conn, prepared: map[string]*sql.Stmt{}}
-	s.batch.run = func(batch []*member) { runBatch(s.conn, batch) } //nolint:contextcheck // a batch has the contexts of many callers, so none
+	s.batch.run = func(batch []*member) { //nolint:contextcheck // a batch has the contexts of many callers, so none
+		if turn != nil {
+			defer turn()()
+		}
+		runBatch(s.conn, batch)
+	}
 	pool, err := openPool(path, readConns, "query_only(1)", "busy_timeout(10000)", "cache_size(-256)")
 	if err != nil {
 		return nil, err
@@ -94,7 +100,7 @@ func (s *sqlite) reader() querier    { return s.pool }
 func (s *sqlite) identity() string   { return "INTEGER PRIMARY KEY AUTOINCREMENT" }
 func (s *sqlite) values() string     { return "json_each(p.metadata)" }
 func (s *sqlite) skipLocked() string { return "" }
-func (s *sqlite) shared() bool       { return false }
+func (s *sqlite) shared() bool       { return s.turn != nil }
 
 // keepOut has nothing to do: the lock file did it.
 func (s *sqlite) keepOut(context.Context) error { return nil }

@@ -24,6 +24,9 @@ type Options struct {
 	FirstDelay time.Duration
 	// AsItIs opens the database without applying migrations, to look at it.
 	AsItIs bool
+	// Turn, where it is set, lets several stores in this process share one SQLite file as processes share a PostgreSQL: it
+	// waits until no other has a transaction, and is told when this one's has ended. Simulators need it.
+	Turn func() (done func())
 	// Observe hears how long an operation took.
 	Observe func(op string, took time.Duration)
 }
@@ -67,7 +70,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	)
 	switch scheme, rest, _ := strings.Cut(url, ":"); scheme {
 	case "sqlite":
-		e, err = openSQLite(ctx, rest)
+		e, err = openSQLite(ctx, rest, opts.Turn)
 	case "postgres", "postgresql":
 		e, err = openPostgres(ctx, url)
 	default:

@@ -1,0 +1,133 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// mishap is what happens to one of several replicas. Those that end a process are kill and restart.
+type mishap struct {
+	at, lasts time.Duration
+	what      string
+	post      int // whose: replicas are posts, held by one process after the other
+}
+
+// Words for mishaps.
+const (
+	replicaKilled    = "is killed"
+	replicaRestarted = "is restarted"
+	newsLost         = "does not hear all news"
+	listenerCut      = "loses its listener"
+	databaseAway     = "does not reach the database"
+)
+
+// drawReplicas lets one in six plans have several replicas.
+func (p *plan) drawReplicas() {
+	r := p.dice.roll("replicas")
+	p.replicas = 1
+	if !chance(r, 1.0/6) {
+		return
+	}
+	p.replicas = 2 + r.IntN(2)
+	for range r.IntN(4) {
+		m := mishap{
+			at: p.moment(r), lasts: between(r, 100*time.Millisecond, 20*time.Second), post: r.IntN(p.replicas),
+			what: pick(r, replicaKilled, replicaKilled, replicaRestarted, newsLost, newsLost, listenerCut, databaseAway),
+		}
+		if m.what == replicaKilled || m.what == replicaRestarted {
+			m.post = 1 + r.IntN(p.replicas-1) // crashes are the first one's
+		}
+		m.lasts = min(m.lasts, p.lasts-m.at)
+		p.mishaps = append(p.mishaps, m)
+	}
+	slices.SortFunc(p.mishaps, func(a, b mishap) int { return int(a.at - b.at) })
+}
+
+// mishap reports whether something is wrong with a replica.
+func (p *plan) mishap(at time.Duration, what string, post int) bool {
+	return slices.ContainsFunc(p.mishaps, func(m mishap) bool {
+		return m.what == what && m.post == post && m.at <= at && at < m.at+m.lasts
+	})
+}
+
+func (p *plan) replicaText() string {
+	if p.replicas == 1 {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d replicas\n", p.replicas)
+	for _, m := range p.mishaps {
+		fmt.Fprintf(&b, "%.1fs: replica %d %s, for %.1fs\n", m.at.Seconds(), m.post, m.what, m.lasts.Seconds())
+	}
+	return b.String()
+}
+
+// share makes the file that all replicas use, and starts all but the first, which the plan's crashes are for.
+func (w *world) share(ctx context.Context) {
+	w.database = newDatabase(w, w.databasePath())
+	if err := os.MkdirAll(filepath.Dir(w.database.path), 0o700); err != nil {
+		w.referee.fail("simulator", "make a folder: %v", err)
+	}
+	for post := range w.plan.replicas {
+		w.launchAt(ctx, post, "")
+	}
+}
+
+// link is a path of a process' own that leads to the shared file: so each has its own lock, and its own disk.
+func (d *database) link() (string, error) {
+	path := d.world.databasePath()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", err
+	}
+	return path, os.Symlink(d.path, path)
+}
+
+// befall ends and starts replicas as the plan says.
+func (w *world) befall(ctx context.Context) {
+	for _, m := range w.plan.mishaps {
+		if m.what != replicaKilled && m.what != replicaRestarted {
+			continue
+		}
+		if !w.sleepUntil(ctx, m.at) {
+			return
+		}
+		p := w.at(m.post)
+		if p == nil {
+			return // it did not start: reported already
+		}
+		if m.what == replicaRestarted {
+			w.history.note("world", "relay#%d is asked to stop", p.number)
+			p.stop()
+		} else {
+			p.mu.Lock()
+			p.dieLocked("now")
+			p.mu.Unlock()
+			p.end()
+			w.leave(p)
+		}
+		sleep(ctx, m.lasts)
+		w.launchAt(ctx, m.post, "")
+	}
+}
+
+// at is the process that holds a post; nil while none does.
+func (w *world) at(post int) *process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.posts[post]
+}
+
+// leave ends a process' time at its post.
+func (w *world) leave(p *process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.posts[p.post] == p {
+		delete(w.posts, p.post)
+	}
+	w.net.retire(p.public, p.admin)
+}
