@@ -3,4 +3,4 @@
 package sim_test
 
 // defaultSeeds take well under two minutes on two cores.
-const defaultSeeds = 2000
+const defaultSeeds = 1500
