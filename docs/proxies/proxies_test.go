@@ -201,7 +201,7 @@ func TestIdle_streamsOutliveTheProxysTimeouts(t *testing.T) {
 					}
 				})
 			}
-			silent, news := send(t, client, "GET", "https://"+host+"/v1/page/status?since=99&wait=60s", token, "")
+			silent, news := send(t, client, "GET", "https://"+host+"/v1/events?wait=60s", apiKey, "")
 			if silent < 500 {
 				t.Errorf("what stays silent for longer = %d %v, want it cut: else this test shows nothing", silent, news)
 			}
