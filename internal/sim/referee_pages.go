@@ -243,7 +243,7 @@ func (r *referee) polled(v *pageView, since, now string, told bool, left time.Du
 		r.failLocked("a poll is told of nothing twice", "%s is told again what is at %s", v.customer.name(), now)
 	case !told && state != before:
 		r.failLocked("a poll is told of everything", "%s is told nothing between %s and %s", v.customer.name(), since, now)
-	case now == since && left > grain && len(r.world.plan.crashes) == 0:
+	case now == since && left > grain && len(r.world.plan.crashes) == 0 && len(r.world.plan.mishaps) == 0:
 		r.failLocked("a poll is held", "%s is told nothing new, and %s too early", v.customer.name(), left)
 	}
 }
