@@ -29,7 +29,9 @@ type database struct {
 	presence  map[sighted]relay.Sight
 	sweep     store.Sweep
 	listeners map[*listener]struct{}
-	told      int // notifications so far
+	told      int                  // notifications so far
+	disturbed time.Time            // when a replica came or went last
+	moved     map[string]time.Time // when slots changed hands
 }
 
 type row struct {
@@ -55,7 +57,7 @@ const maxUnread = 10_000
 func newDatabase(w *world, path string) *database {
 	return &database{
 		world: w, path: path, turn: make(chan struct{}, 1), replicas: map[string]row{}, slots: map[string]string{},
-		presence: map[sighted]relay.Sight{}, listeners: map[*listener]struct{}{},
+		presence: map[sighted]relay.Sight{}, listeners: map[*listener]struct{}{}, moved: map[string]time.Time{},
 	}
 }
 
@@ -138,7 +140,7 @@ func (s *seat) Claim(ctx context.Context, me string, slots []string) (claimed []
 	err = s.call(ctx, func(now time.Time) {
 		for _, slot := range slots {
 			if owner, there := s.replicas[s.slots[slot]]; !there || !owner.holds(now) {
-				s.slots[slot] = me
+				s.slots[slot], s.moved[slot] = me, now
 				claimed = append(claimed, slot)
 			}
 		}
@@ -148,9 +150,10 @@ func (s *seat) Claim(ctx context.Context, me string, slots []string) (claimed []
 
 // Release implements [lease.Table].
 func (s *seat) Release(ctx context.Context, me string, slots []string) error {
-	return s.call(ctx, func(time.Time) {
+	return s.call(ctx, func(now time.Time) {
 		for _, slot := range slots {
 			if s.slots[slot] == me {
+				s.moved[slot] = now
 				delete(s.slots, slot)
 			}
 		}
@@ -167,7 +170,8 @@ func (s *seat) Clean(ctx context.Context) error {
 
 // Leave implements [lease.Table].
 func (s *seat) Leave(ctx context.Context, me string) error {
-	return s.call(ctx, func(time.Time) {
+	return s.call(ctx, func(now time.Time) {
+		s.disturbed = now
 		delete(s.replicas, me)
 		maps.DeleteFunc(s.presence, func(at sighted, _ relay.Sight) bool { return at.replica == me })
 		maps.DeleteFunc(s.slots, func(_, owner string) bool { return owner == me })

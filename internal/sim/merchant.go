@@ -90,6 +90,7 @@ func (m *merchant) register(ctx context.Context) bool {
 		}
 	}
 	m.world.referee.registers(o, m.world.wall())
+	m.world.referee.pokes(o)
 	code, p := m.world.call(ctx, m.http, http.MethodPost, "/v1/payments", body)
 	if code != http.StatusCreated && code != http.StatusOK {
 		return false
@@ -108,6 +109,7 @@ func (o *order) amount() string {
 }
 
 func (m *merchant) verify(ctx context.Context) {
+	m.world.referee.pokes(m.order)
 	floor := m.world.referee.floor(m.id)
 	code, p := m.world.call(ctx, m.http, http.MethodPost, "/v1/payments/"+m.id+"/verify", nil)
 	if code == http.StatusOK {

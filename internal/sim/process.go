@@ -141,6 +141,9 @@ func (w *world) tryLaunch(ctx context.Context, post int, path string) error {
 	w.net.serve(adminHost, admin)
 	w.mu.Lock()
 	w.posts[post] = p
+	if w.database != nil {
+		w.database.disturb()
+	}
 	w.lives = append(w.lives, p)
 	w.mu.Unlock()
 	w.history.note("world", "relay#%d starts", p.number)

@@ -26,6 +26,7 @@ type referee struct {
 	reports    map[string]*report
 	views      map[*pageView]struct{} // open pages
 	joins      []time.Duration
+	all        together // of several replicas
 }
 
 // file is what is known of one payment.
@@ -41,6 +42,8 @@ type file struct {
 	askedAt      time.Duration    // when Dollr was asked last
 	hinted       time.Time        // the newest terminal hint
 	liveAt       time.Duration    // when a page was told so last
+	poked        time.Duration    // when any replica was made to ask
+	toldPages    int64            // the highest version whose way to all pages is watched
 	finalAt      time.Duration    // when a final outcome was shown first
 }
 

@@ -68,6 +68,7 @@ func (r *referee) asked(process, what, key string) question {
 	if now > l.heldFrom+grain && now < l.held-grain {
 		r.failLocked("a 429 stops every call", "relay#%s asks (%s %s) %s before the end of Retry-After", process, what, short(key), l.held-now)
 	}
+	r.askedTogetherLocked(process, what, key)
 	q := question{life: l, what: what, key: key, at: now}
 	if what != "status" {
 		return q
@@ -115,6 +116,7 @@ func (r *referee) answered(q question, ctx context.Context, a *answer, honest bo
 	l, now := q.life, r.world.now()
 	if a.code == http.StatusTooManyRequests && a.retryAfter() > 0 {
 		l.heldFrom, l.held = now, max(l.held, now+a.retryAfter())
+		r.heldLocked(l.held)
 	}
 	became := q.result(ctx, a, honest, now)
 	if q.what == "token" && became == bad {

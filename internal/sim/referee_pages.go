@@ -63,6 +63,9 @@ func (r *referee) pageMessage(v *pageView, body []byte) {
 	r.world.history.note(c.name(), "%s %s version %d verified %t final %t via %s", m.word(), m.Outcome, m.Version, m.Verified, m.Final, m.Via)
 	r.checkPageStatusLocked(v, m.state, m.Via)
 	v.last, v.at = m.state, r.world.now()
+	if f := r.files[m.ID]; f != nil {
+		r.expectNewsLocked(f, m.Version)
+	}
 	v.hint = !m.Verified && m.Via == "realtime"
 	if v.hint {
 		message := v.messages

@@ -130,4 +130,17 @@ func (w *world) leave(p *process) {
 		delete(w.posts, p.post)
 	}
 	w.net.retire(p.public, p.admin)
+	if w.database != nil {
+		w.database.disturb()
+	}
+}
+
+// guard sees to it, second by second, that somebody has every payment.
+func (w *world) guard(ctx context.Context) {
+	for w.database != nil && sleep(ctx, 1003*time.Millisecond) {
+		if o := w.watchOwners(); o != nil {
+			w.referee.fail("taken over within 10 s", "no living replica has order %d", o.number)
+			return
+		}
+	}
 }

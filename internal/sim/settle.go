@@ -135,6 +135,7 @@ func (w *world) differs(ctx context.Context) string {
 		}
 		if s.Outcome != relay.Succeeded || !s.Contradicted {
 			if w.hasJumped() {
+				w.referee.pokes(o)
 				w.call(ctx, client, http.MethodPost, "/v1/payments/"+o.id()+"/verify", nil) // the later questions may be behind us
 			}
 			return fmt.Sprintf("order %d is %s and at Dollr %s", o.number, s.Outcome, verdict)

@@ -84,6 +84,7 @@ func (w *world) play(ctx context.Context) {
 	actors.Go(func() { w.operate(acting) })
 	actors.Go(func() { w.weather(acting) })
 	actors.Go(func() { w.turnClock(acting) })
+	actors.Go(func() { w.guard(acting) })
 	var befalling sync.WaitGroup
 	befalling.Go(func() { w.befall(ctx) })
 	w.execute(ctx)

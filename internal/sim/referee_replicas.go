@@ -1,0 +1,131 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dollr-relay/dollr-relay/relay/lease"
+)
+
+const (
+	takeover = 10 * time.Second // until a dead replica's payments have another owner
+	holdTold = 1200 * time.Millisecond
+	newsTake = 2 * time.Second // the news themselves take milliseconds
+)
+
+// together is what all replicas owe to Dollr as one.
+type together struct {
+	tokens   float64
+	filled   time.Duration
+	heldFrom time.Duration
+	held     time.Duration
+}
+
+// askedTogether checks a question against what all replicas owe, and whose it is to ask.
+func (r *referee) askedTogetherLocked(process, what, key string) {
+	d := r.world.database
+	if d == nil {
+		return
+	}
+	all, now, plan := &r.all, r.world.now(), r.world.plan
+	most := 2*r.burst() + 2 // who leaves has used its part, and who takes it over begins with a burst
+	if all.filled == 0 {
+		all.tokens = most
+	}
+	all.tokens = min(most, all.tokens+(now-all.filled).Seconds()*plan.rate) - 1
+	all.filled = now
+	if all.tokens < 0 {
+		r.failLocked("DOLLR_RATE holds for all replicas together", "they ask faster than %g per second", plan.rate)
+		all.tokens = most
+	}
+	if now > all.heldFrom+holdTold && now < all.held-grain && !plan.befalls(databaseAway) && d.quiet(takeover) {
+		r.failLocked("a 429 at one stops all replicas", "relay#%s asks %s before the end of Retry-After", process, all.held-now)
+	}
+	if f := r.keys[key]; what == "status" && f != nil && d.quiet(takeover+2*time.Second) && now-f.poked > 20*time.Second {
+		owner, since := d.ownerOf(f.order.id())
+		if owner != "relay#"+process && time.Since(since) > takeover {
+			r.failLocked("one replica watches a payment", "relay#%s asks about order %d, which %q has", process, f.order.number, owner)
+		}
+	}
+}
+
+// heldLocked notes a 429 with Retry-After.
+func (r *referee) heldLocked(until time.Duration) {
+	if until > r.all.held {
+		r.all.heldFrom, r.all.held = r.world.now(), until
+	}
+}
+
+// pokes notes that somebody has a replica of the load balancer's choice ask about a payment.
+func (r *referee) pokes(o *order) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.files[o.id()].poked = r.world.now()
+}
+
+// expectNewsLocked has every open page show a version soon that one page was shown.
+func (r *referee) expectNewsLocked(f *file, version int64) {
+	p := r.world.plan
+	if r.world.database == nil || version <= f.toldPages || p.befalls(newsLost, listenerCut, databaseAway) {
+		return
+	}
+	f.toldPages = version
+	time.AfterFunc(newsTake, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for v := range r.views {
+			if r.files[v.customer.merchant.id] == f && v.last.Version < version && !v.customer.visit.sleepy && r.world.now()-v.opened > newsTake {
+				r.failLocked("replicas tell each other", "%s does not show version %d, which another page did %s ago", v.customer.name(), version, newsTake)
+			}
+		}
+	})
+}
+
+// befalls reports whether the plan has such a mishap.
+func (p *plan) befalls(words ...string) bool {
+	return slices.ContainsFunc(p.mishaps, func(m mishap) bool { return slices.Contains(words, m.what) })
+}
+
+// disturb notes that replicas come or go: payments change hands.
+func (d *database) disturb() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.disturbed = time.Now()
+}
+
+// quiet reports whether all replicas have been up, and reached the database, for a while.
+func (d *database) quiet(d0 time.Duration) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.world.now()
+	away := slices.ContainsFunc(d.world.plan.mishaps, func(m mishap) bool {
+		return m.what == databaseAway && m.at <= now && now < m.at+m.lasts+d0
+	})
+	return !away && time.Since(d.disturbed) > d0
+}
+
+// ownerOf is the replica that has a payment's slot, and since when.
+func (d *database) ownerOf(id string) (owner string, since time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	slot := lease.SlotOf(id)
+	return d.slots[slot], d.moved[slot]
+}
+
+// unowned names an order that no living replica has although there was time to take it, or is empty.
+func (w *world) watchOwners() (ownerless *order) {
+	d := w.database
+	if !d.quiet(takeover) {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, o := range w.plan.orders {
+		slot := lease.SlotOf(o.id())
+		owner, there := d.replicas[d.slots[slot]]
+		if (!there || !owner.holds(time.Now())) && time.Since(d.moved[slot]) > takeover {
+			return o
+		}
+	}
+	return nil
+}
