@@ -10,7 +10,6 @@ func mutants() []mutant {
 		asker   = "fallback/asker.go"
 		breaker = "fallback/breaker.go"
 		pace    = "internal/dollr/pace.go"
-		leases  = "relay/lease/decide.go"
 		keeper  = "relay/lease/keeper.go"
 	)
 	return []mutant{
@@ -53,12 +52,7 @@ func mutants() []mutant {
 		{"siblings are not found", "relay/store/payments.go", "AND source_id <> 0 AND outcome = 'succeeded' AND id <> $3", "AND source_id <> 0 AND outcome = 'failed' AND id <> $3"},
 		{"a day later nobody asks", "relay/store/payments.go", "OR (final_at > 0 AND (`+due", "OR (final_at < 0 AND (`+due"},
 		{"a time-out counts as an acknowledgement", "relay/callback/after.go", "	r.State, r.NextAt = Pending, ended.Add(delay)", "	r.State, r.NextAt = Pending, ended.Add(delay)\n	if r.Reason == Timeout {\n		r.State = Delivered\n	}"},
-		{"news reach only the replica that tells them", "relay/news/news.go", "if m.From == b.opts.ID {", "if m.From != b.opts.ID {"},
-		{"every replica uses the whole rate", leases, "return max(0, min(1/float64(v.Live()), free))", "return min(1, free+1)"},
 		{"a 429 is not told to other replicas", keeper, "if r.ID != k.opts.ID && r.Held > 0 {", "if r.ID != k.opts.ID && r.Held < 0 {"},
-		{"a dead replica is mourned for ever", leases, "func (r Replica) Holds() bool { return r.Left > -Grace }", "func (r Replica) Holds() bool { return r.Left > -Grace*1000 }"},
-		{"a replica does not notice a lost lease", keeper, "		if v.Owners[slot] != k.opts.ID {\n			lost", "		if v.Owners[slot] != k.opts.ID && slot == \"\" {\n			lost"},
-		{"a replica watches what it has released", keeper, "	k.disown(s.Release)\n", ""},
 		{"every replica sweeps all", "internal/app/reconcile.go", "return !a.relay.Owns(id)", "return id == \"\""},
 		{"an address with its key is logged", "realtime/dial.go", "		err = withURL.Err\n", "		_ = withURL\n"},
 	}

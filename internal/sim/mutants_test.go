@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,10 @@ const (
 	shares    = 4  // in which the mutants are hunted if nothing is said
 	envMutant = "SIM_MUTANT"
 )
+
+// candidates are how many seeds may find a mutant before one must replay faithfully. A planted fault can be a race of its own: then
+// one seed depends on it and another does not.
+const candidates = 3
 
 // mutant is a deliberate fault in the product's code: in file, old becomes new.
 type mutant struct{ name, file, old, new string }
@@ -73,35 +78,40 @@ func (m mutant) hunt(t *testing.T, root string) error {
 	}
 	built := time.Since(started)
 	crew := crew{t: t, binary: binary, workers: 1}
-	var found sim.Result
-	played := 0
-	crew.play(t.Context(), 1, mostSeeds, func(r sim.Result) (more bool) {
-		played++
-		if len(r.Violations) > 0 {
-			found = r
+	first := uint64(1)
+	for range candidates {
+		var found sim.Result
+		crew.play(t.Context(), first, mostSeeds, func(r sim.Result) (more bool) {
+			if len(r.Violations) > 0 {
+				found = r
+			}
+			return found.Seed == 0
+		})
+		if found.Seed == 0 {
+			return fmt.Errorf("not found by %d seeds", mostSeeds)
 		}
-		return found.Seed == 0
-	})
-	if found.Seed == 0 {
-		return fmt.Errorf("not found by %d seeds", played)
+		again := m.replay(t, crew, found.Seed)
+		t.Logf("%-44s found by seed %3d, replayed %d of %d times; %.0fs to build, %.0fs to find: %s",
+			m.name, found.Seed, again, replays, built.Seconds(), (time.Since(started) - built).Seconds(), clip(found.Violations[0]))
+		if again >= faithful {
+			return nil
+		}
+		first = found.Seed + 1
 	}
-	same := make([]uint64, replays)
-	for i := range same {
-		same[i] = found.Seed
-	}
-	again := 0
+	return fmt.Errorf("none of %d seeds that find it fails again in %d of %d replays", candidates, faithful, replays)
+}
+
+// replay plays a seed again and again, and counts how often it fails.
+func (m mutant) replay(t *testing.T, crew crew, seed uint64) (again int) {
+	t.Helper()
+	same := slices.Repeat([]uint64{seed}, replays)
 	crew.playThese(t.Context(), same, replays, func(r sim.Result) (more bool) {
 		if len(r.Violations) > 0 {
 			again++
 		}
 		return true
 	})
-	t.Logf("%-44s found by %3d seeds, replayed %d of %d times; %.0fs to build, %.0fs to find: %s",
-		m.name, played, again, replays, built.Seconds(), (time.Since(started) - built).Seconds(), clip(found.Violations[0]))
-	if again < faithful {
-		return fmt.Errorf("seed %d fails again in %d of %d replays, want %d", found.Seed, again, replays, faithful)
-	}
-	return nil
+	return again
 }
 
 func clip(text string) string {

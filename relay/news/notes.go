@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,7 +63,7 @@ func (n *Notes) Run(ctx context.Context) error {
 				pause(ctx, noteAgain)
 				continue
 			}
-			for id := range sights {
+			for _, id := range slices.Sorted(maps.Keys(sights)) { // in the same order whenever the simulator plays it
 				n.told(id)
 			}
 		}
