@@ -45,9 +45,17 @@ export async function open(browser, options = {}) {
   return page;
 }
 
+/** Keeps a picture for people to look at. Chromium now and then refuses one of a page that has just changed: then it is asked again. */
 export async function picture(page, name, options = {}) {
   await mkdir(folder, { recursive: true });
-  await page.screenshot({ path: `${folder}/${name}.png`, ...options });
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await page.screenshot({ path: `${folder}/${name}.png`, ...options });
+    } catch (error) {
+      if (attempt == 5 || !/Unable to capture screenshot/.test(error.message)) throw error;
+      await page.waitForTimeout(200 * attempt);
+    }
+  }
 }
 
 const axe = readFileSync(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");

@@ -76,8 +76,10 @@ test("without JavaScript: the order page leads to a status page", async () => {
   const page = await open(browser, { javaScriptEnabled: false, viewport: phone });
   await page.goto(address);
   await page.getByRole("button", { name: "Buy Solar lamp" }).click();
+  const link = page.getByRole("link", { name: "See how your payment stands" });
+  await link.waitFor();
   await picture(page, "demo-noscript-phone");
-  await page.getByRole("link", { name: "See how your payment stands" }).click();
+  await link.click();
   await page.getByRole("heading", { name: "Waiting for your payment" }).waitFor();
   assert.deepEqual(page.problems, [], "the page reported errors");
   await page.context().close();
