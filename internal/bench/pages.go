@@ -15,6 +15,7 @@ import (
 // figures are of one server with one number of pages.
 type figures struct {
 	bytes, resident int64   // memory of a page, and of the process with all of them
+	peak            int64   // of the process while they all come back
 	idle            float64 // share of a core while nothing happens
 	back            time.Duration
 	hints           []time.Duration // from the socket that brings it to the page
@@ -133,7 +134,10 @@ func (c *promises) measure(ctx context.Context, w *world, server *process, payme
 	}
 	f.idle = float64(after-cpu) / float64(quiet)
 	pages.cut()
-	if f.back, err = pages.open(ctx, len(payments)); err != nil {
+	peak := server.watch(ctx)
+	f.back, err = pages.open(ctx, len(payments))
+	f.peak = peak()
+	if err != nil {
 		return err
 	}
 	time.Sleep(3 * time.Second)

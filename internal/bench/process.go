@@ -88,6 +88,26 @@ func (p *process) resident() (int64, error) {
 	return pages * int64(os.Getpagesize()), err
 }
 
+// watch looks at its memory until the returned function is called, which tells the most.
+func (p *process) watch(ctx context.Context) (most func() int64) {
+	ctx, stop := context.WithCancel(ctx)
+	result := make(chan int64, 1)
+	go func() {
+		var peak int64
+		for ctx.Err() == nil {
+			if now, err := p.resident(); err == nil {
+				peak = max(peak, now)
+			}
+			pause(ctx, 5*time.Millisecond)
+		}
+		result <- peak
+	}()
+	return func() int64 {
+		stop()
+		return <-result
+	}
+}
+
 // cpu is the time that it has computed for.
 func (p *process) cpu() (time.Duration, error) {
 	fields, err := p.proc("stat")

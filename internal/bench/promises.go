@@ -122,6 +122,7 @@ func (c *promises) pages(ctx context.Context, t *table, binary, folder string) e
 		t.add(pages+"memory of the process", promised("150 MB"), mb(relay.resident), mb(floor.resident))
 		t.add(pages+"processor while idle", promised("3 % of a core"), fmt.Sprintf("%.1f %%", relay.idle*100), "")
 		t.add(pages+"back after all were cut", promised("1.7 s"), relay.back.Round(10*time.Millisecond).String(), floor.back.Round(10*time.Millisecond).String())
+		t.add(pages+"memory meanwhile", promised("under twice"), mb(relay.peak), mb(floor.peak))
 		t.add(pages+fmt.Sprintf("hint → page at %d/s, p50", c.Rate), promised("1 ms, 1.3 × the floor"), ms(percentile(relay.hints, 50)), ms(percentile(floor.hints, 50)))
 		t.add(pages+"p99", promised("10 ms, 1.3 × the floor"), ms(percentile(relay.hints, 99)), ms(percentile(floor.hints, 99)))
 		t.add(pages+fmt.Sprintf("terminal hint → callback at %d/s, p50", c.Ends), promised("10 ms"), ms(percentile(relay.callbacks, 50)), "")
