@@ -60,7 +60,7 @@ part "lint, vet, format" scripts/golangci-lint.sh run ./...
 part "known vulnerabilities" scripts/vuln.sh if-reachable
 part "Go tests, race detector" go_tests
 part "simulator, planted bugs" simulator
-part "fuzzing" env FUZZTIME="${FUZZTIME:-2s}" scripts/fuzz.sh
+part "fuzzing" scripts/fuzz.sh
 part "browser tests" browser_tests
 
 printf '\n== summary\n%s\n%d passed, %d failed\n' "$summary" "$passed" "$failed"
