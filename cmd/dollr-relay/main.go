@@ -91,9 +91,17 @@ func (c *console) printf(format string, args ...any) { _, _ = fmt.Fprintf(c.out,
 
 // logger writes JSON lines to stderr, or text if that is a terminal.
 func (c *console) logger(level slog.Level) *slog.Logger {
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: withUnits}
 	if file, ok := c.err.(*os.File); ok && isatty.IsTerminal(file.Fd()) {
 		return slog.New(slog.NewTextHandler(file, options))
 	}
 	return slog.New(slog.NewJSONHandler(c.err, options))
+}
+
+// withUnits writes durations with their unit: as a number nobody could tell what "took" counts.
+func withUnits(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }

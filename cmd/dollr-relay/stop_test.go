@@ -238,6 +238,9 @@ func TestServe_gracefulStop(t *testing.T) {
 	if took := time.Since(began); took > grace+500*time.Millisecond {
 		t.Errorf("the stop took %s, want at most %s", took, grace)
 	}
+	if want := fmt.Sprintf(`"msg":"stopping","grace":"%s"`, grace); !strings.Contains(r.log(), want) {
+		t.Errorf("the log lacks %s, durations with their unit: %s", want, r.log())
+	}
 	select {
 	case <-finished:
 	default:
