@@ -54,16 +54,13 @@ func (p *pace) resize(now time.Time, perSecond float64) {
 // hold takes note of a 429 that somebody else got.
 func (p *pace) hold(now time.Time, d time.Duration) {
 	until := now.Add(min(d, maxHold))
-	if until.Sub(p.heldUntil) < holdGrain {
-		return // known already
+	if !until.After(p.heldUntil) {
+		return
 	}
 	p.heldUntil = until
 	p.recoverAt = until.Add(recoverEvery)
 	p.startGently()
 }
-
-// holdGrain: the same pause, heard of again, comes out a little different.
-const holdGrain = 250 * time.Millisecond
 
 // startGently makes a pause end with a single request: a bucket that filled up meanwhile would answer it with a burst.
 func (p *pace) startGently() {

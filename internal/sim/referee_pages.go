@@ -76,7 +76,7 @@ func (r *referee) pageMessage(v *pageView, body []byte) {
 	}
 	v.final = v.final || m.Final
 	v.floor = max(v.floor, m.Version)
-	if f := r.files[m.ID]; f != nil && m.Version > f.paged && len(r.world.plan.crashes) == 0 {
+	if f := r.files[m.ID]; f != nil && m.Version > f.paged && len(r.world.plan.crashes) == 0 && !r.world.plan.befalls(newsLost, listenerCut, databaseAway) {
 		f.paged = m.Version
 		time.AfterFunc(pollEvery+time.Second, func() { r.expectEverywhere(f, m.Version) })
 	}
@@ -138,8 +138,11 @@ func (r *referee) checkPageStatusLocked(v *pageView, s state, via string) {
 	if s.Version < v.floor {
 		r.failLocked("versions never fall", "%s gets a hint with version %d after %d", c.name(), s.Version, v.floor)
 	}
-	if f := r.files[s.ID]; f != nil && s.Outcome != relay.Pending && v.messages > 1 && !c.visit.sleepy && v.transport != longPoll && s.At.After(f.hinted) {
-		f.hinted = s.At                            // shown again with another version it is no news
+	if f := r.files[s.ID]; f != nil && s.Outcome != relay.Pending && !c.visit.sleepy && v.transport != longPoll && s.At.After(f.hinted) {
+		f.hinted = s.At // shown again with another version it is no news
+		if v.messages <= 1 {
+			return // nor is what the page found when it came
+		}
 		at, within := r.world.now(), 2*time.Second // the most urgent may stand back for one turn of the budget
 		if r.world.plan.rate >= 5 {
 			within = 500 * time.Millisecond
