@@ -34,7 +34,7 @@ sim: ## play the simulator: SEED=N replays one with its history, SEEDS=N plays m
 		$(GO) test -count=1 -timeout=0 -run '^TestSeeds$$' -v ./internal/sim
 
 sim-mutants: ## plant every known bug in turn and see that the simulator finds it (MUTANT=word for some)
-	SIM_MUTANT=$(or $(MUTANT),all) $(GO) test -count=1 -timeout=0 -run '^TestMutants' -v ./internal/sim
+	SIM_MUTANT="$(or $(MUTANT),all)" $(GO) test -count=1 -timeout=0 -run '^TestMutants' -v ./internal/sim
 
 lint: ## run the linters and the format check, and look for known vulnerabilities if their database can be reached
 	@scripts/setup.sh lint
