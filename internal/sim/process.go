@@ -77,6 +77,9 @@ func (w *world) launchAt(ctx context.Context, post int, path string) {
 			w.referee.fail("starts", "the relay does not start: %v", err)
 			return
 		}
+		if w.database != nil {
+			w.database.disturb() // it may be the last one that could take anything over
+		}
 		sleep(ctx, 500*time.Millisecond)
 	}
 }

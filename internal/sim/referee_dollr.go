@@ -23,7 +23,8 @@ type life struct {
 	streak  int
 	until   time.Duration
 	probes  int
-	blurred bool // a token was not to be had: that counts for whichever breaker asked for it, which cannot be seen from here
+	refused map[string]bool // payments whose last question got a 401: it is put once more with a fresh token
+	blurred bool            // a token was not to be had: that counts for whichever breaker asked for it, which cannot be seen from here
 }
 
 // phase is that of the breaker, as it should be.
@@ -56,7 +57,7 @@ func (r *referee) asked(process, what, key string) question {
 	now := r.world.now()
 	l := r.lives[process]
 	if l == nil {
-		l = &life{tokens: r.burst(), filled: now, flying: map[string]int{}}
+		l = &life{tokens: r.burst(), filled: now, flying: map[string]int{}, refused: map[string]bool{}}
 		r.lives[process] = l
 	}
 	l.tokens = min(r.burst(), l.tokens+(now-l.filled).Seconds()*r.world.plan.rate) - 1
@@ -80,8 +81,13 @@ func (r *referee) asked(process, what, key string) question {
 	if f := r.keys[key]; f != nil {
 		f.askedAt = now
 	}
+	again := l.refused[key]
+	delete(l.refused, key)
 	switch {
 	case l.blurred:
+	case again && l.phase == open: // the breaker let it through before it opened
+		q.since = -1
+		return q
 	case l.phase == open && now < l.until-grain:
 		r.failLocked("the breaker holds", "relay#%s asks %s although its breaker must be open for another %s", process, short(key), l.until-now)
 	case l.phase == open:
@@ -127,6 +133,9 @@ func (r *referee) answered(q question, ctx context.Context, a *answer, honest bo
 	}
 	if l.flying[q.key]--; l.flying[q.key] == 0 {
 		delete(l.flying, q.key)
+	}
+	if a.code == http.StatusUnauthorized {
+		l.refused[q.key] = true
 	}
 	if l.blurred {
 		if became == good && len(l.flying) == 0 { // nothing is left that could still count as something unknown

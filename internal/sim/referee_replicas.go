@@ -41,7 +41,9 @@ func (r *referee) askedTogetherLocked(process, what, key string) {
 	if now > all.heldFrom+holdTold && now < all.held-grain && !plan.befalls(databaseAway) && d.quiet(takeover) {
 		r.failLocked("a 429 at one stops all replicas", "relay#%s asks %s before the end of Retry-After", process, all.held-now)
 	}
-	if f := r.keys[key]; what == "status" && f != nil && d.quiet(takeover+2*time.Second) && now-f.poked > 20*time.Second {
+	// A question that waited for its turn since before the payment changed hands is not taken back: that takes long only
+	// while Dollr limits the rate.
+	if f := r.keys[key]; what == "status" && f != nil && plan.calm(dollrLimits) && d.quiet(takeover+2*time.Second) && now-f.poked > 20*time.Second {
 		owner, since := d.ownerOf(f.order.id())
 		if owner != "relay#"+process && time.Since(since) > takeover {
 			r.failLocked("one replica watches a payment", "relay#%s asks about order %d, which %q has", process, f.order.number, owner)
