@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"html"
 	"path"
+	"slices"
 	"strings"
+	"sync"
 )
 
 // Version is that of the page scripts, by semantic versioning; its major is the 1 of /v1/. Once it is released (see
@@ -25,6 +27,12 @@ var dist embed.FS
 // Scripts returns the page scripts: the present ones, the same under the name of their version, and those of all
 // earlier releases. The API serves each at /v1/ and its name.
 func Scripts() ([]Script, error) {
+	scripts, err := prepared()
+	return slices.Clone(scripts), err
+}
+
+// prepared compresses the scripts once, however many relays a process runs.
+var prepared = sync.OnceValues(func() ([]Script, error) { //nolint:gochecknoglobals // always the same value
 	var scripts []Script
 	add := func(name, file string, versioned bool) error {
 		content, err := dist.ReadFile(file)
@@ -58,7 +66,7 @@ func Scripts() ([]Script, error) {
 		}
 	}
 	return scripts, nil
-}
+})
 
 // Versioned is the name of a page script with its version in it: relay-1.0.0.js of relay.js.
 func Versioned(name string) string {

@@ -79,7 +79,7 @@ func (c crew) work(ctx context.Context, seeds []uint64, seen func(sim.Result)) (
 		texts[i] = strconv.FormatUint(seed, 10)
 	}
 	worker := exec.CommandContext(ctx, c.binary, "-test.run=^TestWorker$", "-test.timeout=0")
-	worker.Env = append(os.Environ(), envWorker+"="+strings.Join(texts, ","), envResults+"="+results, "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOGC=400")
+	worker.Env = append(os.Environ(), envWorker+"="+strings.Join(texts, ","), envResults+"="+results, "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOGC=1000")
 	output, err := worker.CombinedOutput()
 	if ctx.Err() != nil {
 		return nil

@@ -26,6 +26,7 @@ type database struct {
 	mu        sync.Mutex
 	replicas  map[string]row
 	slots     map[string]string
+	owners    map[string]string // slots of those that are known; nil: to be worked out anew
 	presence  map[sighted]relay.Sight
 	sweep     store.Sweep
 	listeners map[*listener]struct{}
@@ -114,7 +115,7 @@ func (s *seat) call(ctx context.Context, fn func(now time.Time)) error {
 // Renew implements [lease.Table]. What it reads is how things stood before it.
 func (s *seat) Renew(ctx context.Context, me lease.Replica) (v lease.View, err error) {
 	err = s.call(ctx, func(now time.Time) {
-		v = lease.View{Me: me.ID, Owners: map[string]string{}}
+		v = lease.View{Me: me.ID}
 		before, known := s.replicas[me.ID]
 		v.Lapsed = known && !before.until.After(now)
 		for _, id := range slices.Sorted(maps.Keys(s.replicas)) {
@@ -123,10 +124,9 @@ func (s *seat) Renew(ctx context.Context, me lease.Replica) (v lease.View, err e
 				v.Replicas = append(v.Replicas, r.Replica)
 			}
 		}
-		for slot, owner := range s.slots {
-			if _, there := s.replicas[owner]; there {
-				v.Owners[slot] = owner
-			}
+		v.Owners = s.ownersLocked()
+		if !known {
+			s.owners = nil
 		}
 		s.replicas[me.ID] = row{me, now.Add(lease.Length), now.Add(me.Held)}
 		me.Left = lease.Length
@@ -135,12 +135,21 @@ func (s *seat) Renew(ctx context.Context, me lease.Replica) (v lease.View, err e
 	return v, err
 }
 
+// ownersLocked is who has which slot. Nobody changes what was given out.
+func (d *database) ownersLocked() map[string]string {
+	if d.owners == nil {
+		d.owners = maps.Clone(d.slots)
+		maps.DeleteFunc(d.owners, func(_, owner string) bool { _, there := d.replicas[owner]; return !there })
+	}
+	return d.owners
+}
+
 // Claim implements [lease.Table].
 func (s *seat) Claim(ctx context.Context, me string, slots []string) (claimed []string, err error) {
 	err = s.call(ctx, func(now time.Time) {
 		for _, slot := range slots {
 			if owner, there := s.replicas[s.slots[slot]]; !there || !owner.holds(now) {
-				s.slots[slot], s.moved[slot] = me, now
+				s.slots[slot], s.moved[slot], s.owners = me, now, nil
 				claimed = append(claimed, slot)
 			}
 		}
@@ -153,7 +162,7 @@ func (s *seat) Release(ctx context.Context, me string, slots []string) error {
 	return s.call(ctx, func(now time.Time) {
 		for _, slot := range slots {
 			if s.slots[slot] == me {
-				s.moved[slot] = now
+				s.moved[slot], s.owners = now, nil
 				delete(s.slots, slot)
 			}
 		}
@@ -163,6 +172,7 @@ func (s *seat) Release(ctx context.Context, me string, slots []string) error {
 // Clean implements [lease.Table].
 func (s *seat) Clean(ctx context.Context) error {
 	return s.call(ctx, func(now time.Time) {
+		s.owners = nil
 		maps.DeleteFunc(s.replicas, func(_ string, r row) bool { return now.Sub(r.until) > 10*time.Minute })
 		maps.DeleteFunc(s.presence, func(at sighted, _ relay.Sight) bool { _, there := s.replicas[at.replica]; return !there })
 	})
@@ -171,7 +181,7 @@ func (s *seat) Clean(ctx context.Context) error {
 // Leave implements [lease.Table].
 func (s *seat) Leave(ctx context.Context, me string) error {
 	return s.call(ctx, func(now time.Time) {
-		s.disturbed = now
+		s.disturbed, s.owners = now, nil
 		delete(s.replicas, me)
 		maps.DeleteFunc(s.presence, func(at sighted, _ relay.Sight) bool { return at.replica == me })
 		maps.DeleteFunc(s.slots, func(_, owner string) bool { return owner == me })

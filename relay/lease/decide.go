@@ -127,11 +127,11 @@ func measure(v View) (busy, empty *scale) {
 		}
 	}
 	for _, slot := range Slots() {
-		s := empty
-		if v.Open[slot] > 0 {
-			s = busy
+		if open := v.Open[slot]; open > 0 {
+			busy.add(v.Me, slot, v.Owners[slot], open)
+		} else {
+			empty.add(v.Me, slot, v.Owners[slot], 1)
 		}
-		s.add(v.Me, slot, v.Owners[slot])
 	}
 	for _, s := range []*scale{busy, empty} {
 		s.finish(v)
@@ -139,17 +139,14 @@ func measure(v View) (busy, empty *scale) {
 	return busy, empty
 }
 
-func (s *scale) add(me, slot, owner string) {
-	w := s.weight(slot)
-	s.total += w
-	_, held := s.loads[owner]
-	switch {
-	case owner == me:
+func (s *scale) add(me, slot, owner string, weight int) {
+	s.total += weight
+	if owner == me {
 		s.mine = append(s.mine, slot)
-		s.load += w
-	case held:
-		s.loads[owner] += w
-	default:
+		s.load += weight
+	} else if load, held := s.loads[owner]; held {
+		s.loads[owner] = load + weight
+	} else {
 		s.free = append(s.free, slot)
 	}
 }

@@ -292,11 +292,15 @@ func (k *Keeper) disown(slots []string) {
 
 // degraded are the slots whose owner cannot reach Dollr.
 func (v View) degraded() map[string]bool {
-	down := map[string]bool{}
+	down, slots := map[string]bool{}, map[string]bool{}
 	for _, r := range v.Replicas {
-		down[r.ID] = r.Down && r.Holds()
+		if r.Down && r.Holds() {
+			down[r.ID] = true
+		}
 	}
-	slots := map[string]bool{}
+	if len(down) == 0 {
+		return slots
+	}
 	for slot, owner := range v.Owners {
 		if down[owner] {
 			slots[slot] = true

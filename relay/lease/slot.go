@@ -1,5 +1,7 @@
 package lease
 
+import "sync"
+
 // letters are those of the base 32 in which ids are written.
 const letters = "abcdefghijklmnopqrstuvwxyz234567"
 
@@ -14,8 +16,10 @@ func SlotOf(id string) string {
 	return id[slotFrom:slotTo]
 }
 
-// Slots lists all slots, in order.
-func Slots() []string {
+// Slots lists all slots, in order. It is the same list each time: never change it.
+func Slots() []string { return everySlot() }
+
+var everySlot = sync.OnceValue(func() []string { //nolint:gochecknoglobals // always the same value
 	all := make([]string, 0, len(letters)*len(letters))
 	for _, first := range letters {
 		for _, second := range letters {
@@ -23,4 +27,4 @@ func Slots() []string {
 		}
 	}
 	return all
-}
+})
