@@ -152,7 +152,7 @@ func (b *bank) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.mu.Unlock()
 	process := r.Header.Get(processHeader)
 	draw := b.world.dice.roll("answer", what, key, n)
-	fault, faulty := b.fault(draw, what)
+	fault, faulty := b.fault(draw, what, process)
 	question := b.world.referee.asked(process, what, key)
 	a := &answer{header: http.Header{}}
 	defer func() { //nolint:contextcheck // it is asked whether the request has ended

@@ -78,8 +78,12 @@ var errAway = errors.New("the database is away")
 
 // Turn implements [app.Shared].
 func (s *seat) Turn() (done func()) {
+	s.process.line.rest()
 	s.turn <- struct{}{}
-	return func() { <-s.turn }
+	return func() {
+		<-s.turn
+		s.process.line.rest() // committed, and it does not know yet
+	}
 }
 
 // Leases implements [app.Shared].
@@ -97,13 +101,17 @@ func (s *seat) call(ctx context.Context, fn func(now time.Time)) error {
 	if !sleep(ctx, between(w.dice.roll("database", s.process.number, time.Now().UnixNano()), 100*time.Microsecond, 5*time.Millisecond)) {
 		return ctx.Err()
 	}
+	s.process.line.rest()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	s.process.mu.Lock()
 	dead := s.process.dead
 	s.process.mu.Unlock()
 	if dead {
 		return errDead
 	}
-	if w.plan.mishap(w.now(), databaseAway, s.process.post) {
+	if w.plan.unreachable(w.now(), s.process.post) {
 		return errAway
 	}
 	s.mu.Lock()

@@ -159,9 +159,10 @@ func (s *seat) Listen(ctx context.Context, ready func(), heard func(message stri
 		case <-s.process.died:
 			return errDead
 		case message := <-me.heard:
+			s.process.line.rest()
 			heard(message)
 		case <-look.C:
-			if s.world.plan.mishap(s.world.now(), listenerCut, me.post) || s.world.plan.mishap(s.world.now(), databaseAway, me.post) {
+			if s.world.plan.mishap(s.world.now(), listenerCut, me.post) || s.world.plan.unreachable(s.world.now(), me.post) {
 				return errAway
 			}
 		}

@@ -62,6 +62,8 @@ type line struct {
 	mu    sync.Mutex
 	conns map[*tracked]struct{}
 	cut   bool
+	ice   chan struct{}          // closed when the party may move again; nil: it may
+	bars  func(host string) bool // hosts that it does not reach now; nil: it reaches all
 }
 
 func (n *network) line() *line { return &line{network: n, conns: map[*tracked]struct{}{}} }
@@ -72,20 +74,24 @@ func (l *line) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.rest()
 	to := l.network.pick(host)
-	if to == nil {
+	if to == nil || l.bars != nil && l.bars(host) {
 		return nil, fmt.Errorf("dial %s: connection refused", host)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	conn, err := to.Dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", host, err)
 	}
-	return l.track(conn)
+	return l.track(conn, host)
 }
 
 // track makes a connection part of the line.
-func (l *line) track(conn net.Conn) (net.Conn, error) {
-	t := &tracked{Conn: conn, line: l}
+func (l *line) track(conn net.Conn, host string) (net.Conn, error) {
+	t := &tracked{Conn: conn, line: l, host: host, left: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.cut {
@@ -108,15 +114,20 @@ func (l *line) sever() {
 }
 
 // drop ends all connections; new ones may be made.
-func (l *line) drop() {
+func (l *line) drop() { l.dropTo("") }
+
+// dropTo ends the connections that were made to a host, or all.
+func (l *line) dropTo(host string) {
 	l.mu.Lock()
 	conns := make([]*tracked, 0, len(l.conns))
 	for c := range l.conns {
-		conns = append(conns, c)
+		if host == "" || c.host == host {
+			conns = append(conns, c)
+		}
 	}
 	l.mu.Unlock()
 	for _, c := range conns {
-		_ = c.Close()
+		_ = c.shut()
 	}
 }
 
@@ -125,11 +136,42 @@ type tracked struct {
 	net.Conn
 
 	line *line
+	host string // that was dialled; empty: it was accepted
 	once sync.Once
+
+	leave sync.Once
+	left  chan struct{} // closed when this end is closed
 }
 
-// Close implements [net.Conn].
+// Read implements [net.Conn].
+func (t *tracked) Read(b []byte) (int, error) {
+	n, err := t.Conn.Read(b)
+	t.line.restUnless(t.left)
+	return n, err
+}
+
+// Write implements [net.Conn].
+func (t *tracked) Write(b []byte) (int, error) {
+	t.line.restUnless(t.left)
+	return t.Conn.Write(b)
+}
+
+// Close implements [net.Conn]. The other end hears nothing of it while this party is frozen; whoever calls it holds locks and must
+// not wait.
 func (t *tracked) Close() error {
+	t.leave.Do(func() { close(t.left) })
+	if !t.line.frozen() {
+		return t.shut()
+	}
+	_ = t.SetDeadline(time.Unix(1, 0)) // who reads and writes here is let go
+	go func() {
+		t.line.rest()
+		_ = t.shut()
+	}()
+	return nil
+}
+
+func (t *tracked) shut() error {
 	t.once.Do(func() {
 		t.line.mu.Lock()
 		delete(t.line.conns, t)
@@ -155,7 +197,8 @@ func (d door) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if conn, err = d.line.track(conn); err == nil {
+		d.line.rest()
+		if conn, err = d.line.track(conn, ""); err == nil {
 			return conn, nil
 		}
 	}

@@ -62,6 +62,9 @@ type process struct {
 	copy  string // where its files were copied to when it died
 }
 
+// name is how the process calls itself in its requests.
+func (p *process) name() string { return strconv.Itoa(p.number) }
+
 // launch starts the relay on the database at path, trying again while the disk does not let it.
 func (w *world) launch(ctx context.Context, path string) { w.launchAt(ctx, 0, path) }
 
@@ -73,7 +76,7 @@ func (w *world) launchAt(ctx context.Context, post int, path string) {
 			return
 		}
 		w.history.note("world", "the relay does not start: %v", err)
-		if _, full := w.plan.on(w.now(), func(s spell) bool { return s.what == diskFull }); !full {
+		if _, full := w.plan.on(w.now(), func(s spell) bool { return s.what == diskFull }); !full && !w.plan.mishap(w.now(), databaseGone, 0) {
 			w.referee.fail("starts", "the relay does not start: %v", err)
 			return
 		}
@@ -98,6 +101,7 @@ func (w *world) tryLaunch(ctx context.Context, post int, path string) error {
 		world: w, number: w.number, post: post, path: path, line: w.net.line(), ended: make(chan struct{}), died: make(chan struct{}),
 	}
 	w.mu.Unlock()
+	p.line.bars = func(host string) bool { return host == supabaseHost && w.plan.mishap(w.now(), realtimeAway, post) }
 	p.disk = storetest.Watch(path, p.commit)
 	signing, err := callback.ParseSecret(callbackSecret)
 	if err != nil {
@@ -112,8 +116,8 @@ func (w *world) tryLaunch(ctx context.Context, post int, path string) error {
 	options := app.Options{
 		Logger: slog.New(slog.NewTextHandler(&logbook{process: p}, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: withoutTime})),
 		Public: door{public, p.line}, Admin: door{admin, p.line},
-		HTTPClient:        &http.Client{Transport: stamp{strconv.Itoa(p.number), upstream}},
-		CallbackTransport: stamp{strconv.Itoa(p.number), backends},
+		HTTPClient:        &http.Client{Transport: stamp{p.name(), upstream}},
+		CallbackTransport: stamp{p.name(), backends},
 		Now:               w.wall, Random: random.float64,
 	}
 	if w.database != nil {
@@ -208,6 +212,9 @@ func (p *process) commit() error {
 			return errDiskFull
 		}
 	}
+	if p.world.plan.mishap(p.world.now(), databaseGone, 0) {
+		return errAway
+	}
 	switch {
 	case p.dueLocked("before_commit"):
 		p.copyLocked() // in the middle of the transaction
@@ -242,6 +249,7 @@ func (p *process) dieLocked(how string) {
 	p.dead = true
 	p.world.history.note("world", "relay#%d is killed: %s", p.number, how)
 	p.line.sever()
+	p.line.thaw()
 	close(p.died)
 }
 
@@ -313,6 +321,7 @@ func (p *process) await(ctx context.Context, c crash) (path string, died bool) {
 
 // stop ends the process gracefully.
 func (p *process) stop() {
+	p.line.rest() // who is frozen hears no signal
 	asked := time.Now()
 	p.end()
 	<-p.ended

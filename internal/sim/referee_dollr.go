@@ -24,6 +24,7 @@ type life struct {
 	until   time.Duration
 	probes  int
 	refused map[string]bool // payments whose last question got a 401: it is put once more with a fresh token
+	icedAt  time.Duration   // when it was frozen or went on last
 	blurred bool            // a token was not to be had: that counts for whichever breaker asked for it, which cannot be seen from here
 }
 
@@ -55,18 +56,18 @@ func (r *referee) asked(process, what, key string) question {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.world.now()
-	l := r.lives[process]
-	if l == nil {
-		l = &life{tokens: r.burst(), filled: now, flying: map[string]int{}, refused: map[string]bool{}}
-		r.lives[process] = l
-	}
+	l := r.lifeLocked(process)
 	l.tokens = min(r.burst(), l.tokens+(now-l.filled).Seconds()*r.world.plan.rate) - 1
 	l.filled = now
+	woken := l.icedAt != 0 && now < l.icedAt+time.Second // what waited to be sent comes at once
+	if l.tokens < -0.05 && woken {
+		l.tokens = 0
+	}
 	if l.tokens < -0.05 {
 		r.failLocked("DOLLR_RATE", "relay#%s asks faster than %g per second: %s %s", process, r.world.plan.rate, what, short(key))
 		l.tokens = 0
 	}
-	if now > l.heldFrom+grain && now < l.held-grain {
+	if !woken && now > l.heldFrom+grain && now < l.held-grain {
 		r.failLocked("a 429 stops every call", "relay#%s asks (%s %s) %s before the end of Retry-After", process, what, short(key), l.held-now)
 	}
 	r.askedTogetherLocked(process, what, key)
@@ -102,6 +103,15 @@ func (r *referee) asked(process, what, key string) question {
 	}
 	q.since = l.since
 	return q
+}
+
+func (r *referee) lifeLocked(process string) *life {
+	l := r.lives[process]
+	if l == nil {
+		l = &life{tokens: r.burst(), filled: r.world.now(), flying: map[string]int{}, refused: map[string]bool{}}
+		r.lives[process] = l
+	}
+	return l
 }
 
 func (r *referee) burst() float64 { return math.Max(1, math.Floor(2*r.world.plan.rate)) }

@@ -76,7 +76,7 @@ func (r *referee) pageMessage(v *pageView, body []byte) {
 	}
 	v.final = v.final || m.Final
 	v.floor = max(v.floor, m.Version)
-	if f := r.files[m.ID]; f != nil && m.Version > f.paged && len(r.world.plan.crashes) == 0 && !r.world.plan.befalls(newsLost, listenerCut, databaseAway) {
+	if f := r.files[m.ID]; f != nil && m.Version > f.paged && len(r.world.plan.crashes) == 0 && !r.world.misled() {
 		f.paged = m.Version
 		time.AfterFunc(pollEvery+time.Second, func() { r.expectEverywhere(f, m.Version) })
 	}
@@ -167,6 +167,9 @@ func (r *referee) expectQuestion(f *file, at time.Duration) {
 func (r *referee) expectWithdrawal(v *pageView, message int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.world.still(relay.HintLife) {
+		return
+	}
 	if _, open := r.views[v]; open && v.hint && v.messages == message && !v.customer.visit.sleepy && len(r.world.plan.jumps) == 0 {
 		r.failLocked("an unconfirmed hint is withdrawn", "%s shows %s for more than a minute", v.customer.name(), v.last.word())
 	}
@@ -176,7 +179,7 @@ func (r *referee) expectWithdrawal(v *pageView, message int) {
 func (r *referee) expectState(v *pageView) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if v.messages < 2 && !v.closed && !v.customer.visit.sleepy {
+	if v.messages < 2 && !r.world.still(2*time.Second) && !v.closed && !v.customer.visit.sleepy {
 		r.failLocked("first the present status, then the present link", "%s got %d messages in its first second", v.customer.name(), v.messages)
 	}
 }
@@ -192,7 +195,7 @@ func (v *pageView) delay() time.Duration {
 // checkSilenceLocked checks that a page hears something at least every 25 s, so that it knows a dead connection.
 func (r *referee) checkSilenceLocked(v *pageView) {
 	now := r.world.now()
-	if silent := now - v.heardAt; silent > 27*time.Second && v.transport != longPoll && !v.customer.visit.sleepy {
+	if silent := now - v.heardAt; silent > 27*time.Second && !r.world.still(30*time.Second) && v.transport != longPoll && !v.customer.visit.sleepy {
 		r.failLocked("a ping every 25 s", "%s heard nothing for %.1fs on %s", v.customer.name(), silent.Seconds(), v.transport)
 	}
 	v.heardAt = now
@@ -202,7 +205,7 @@ func (r *referee) checkSilenceLocked(v *pageView) {
 func (r *referee) expectEnd(v *pageView) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !v.closed && !v.customer.visit.sleepy {
+	if !v.closed && !r.world.still(2*time.Second) && !v.customer.visit.sleepy {
 		r.failLocked("a final status ends the connection", "%s is still open on %s", v.customer.name(), v.transport)
 	}
 }
@@ -215,7 +218,7 @@ func (r *referee) pageClosed(v *pageView, code websocket.StatusCode) {
 	switch {
 	case code == websocket.StatusNormalClosure && !v.final:
 		r.failLocked("1000 only after a final status", "%s was closed with 1000 after %s", v.customer.name(), v.last.Outcome)
-	case code == 4408 && !v.customer.visit.sleepy:
+	case code == 4408 && !r.world.still(time.Minute) && !v.customer.visit.sleepy:
 		r.failLocked("4408 only without pongs", "%s, which answers pings, was closed with it", v.customer.name())
 	}
 }
@@ -258,6 +261,9 @@ func (r *referee) polled(v *pageView, since, now string, told bool, left time.Du
 func (r *referee) expectEverywhere(f *file, version int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.world.misled() {
+		return
+	}
 	for v := range r.views {
 		if r.files[v.customer.merchant.id] == f && v.last.Version < version && !v.customer.visit.sleepy {
 			r.failLocked("all pages hear at once", "%s does not show version %d on %s", v.customer.name(), version, v.transport)

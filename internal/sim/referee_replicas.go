@@ -34,11 +34,14 @@ func (r *referee) askedTogetherLocked(process, what, key string) {
 	}
 	all.tokens = min(most, all.tokens+(now-all.filled).Seconds()*plan.rate) - 1
 	all.filled = now
+	if all.tokens < 0 && r.world.still(time.Second) {
+		all.tokens = 0 // what a frozen one was about to send comes at once
+	}
 	if all.tokens < 0 {
 		r.failLocked("DOLLR_RATE holds for all replicas together", "they ask faster than %g per second", plan.rate)
 		all.tokens = most
 	}
-	if now > all.heldFrom+holdTold && now < all.held-grain && !plan.befalls(databaseAway) && d.quiet(takeover) {
+	if now > all.heldFrom+holdTold && now < all.held-grain && !plan.befalls(databaseAway, databaseGone) && d.quiet(takeover) {
 		r.failLocked("a 429 at one stops all replicas", "relay#%s asks %s before the end of Retry-After", process, all.held-now)
 	}
 	// A question that waited for its turn since before the payment changed hands is not taken back: that takes long only
@@ -67,15 +70,14 @@ func (r *referee) pokes(o *order) {
 
 // expectNewsLocked has every open page show a version soon that one page was shown.
 func (r *referee) expectNewsLocked(f *file, version int64) {
-	p := r.world.plan
-	if r.world.database == nil || version <= f.toldPages || p.befalls(newsLost, listenerCut, databaseAway) {
+	if r.world.database == nil || version <= f.toldPages || r.world.misled() {
 		return
 	}
 	f.toldPages = version
 	time.AfterFunc(newsTake, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if !r.world.database.quiet(newsTake) {
+		if r.world.misled() || !r.world.database.quiet(newsTake) {
 			return // who had committed it may have died before it told
 		}
 		for v := range r.views {
@@ -91,6 +93,14 @@ func (p *plan) befalls(words ...string) bool {
 	return slices.ContainsFunc(p.mishaps, func(m mishap) bool { return slices.Contains(words, m.what) })
 }
 
+// misled reports whether some replica does not hear all that others tell, or did not just now: rows are read again every 5 s.
+func (w *world) misled() bool {
+	return w.plan.recent(w.now(), 8*time.Second, newsLost, listenerCut, databaseAway, databaseGone, replicaFrozen)
+}
+
+// still reports whether some replica is frozen, or was less than d ago.
+func (w *world) still(d time.Duration) bool { return w.plan.recent(w.now(), d, replicaFrozen) }
+
 // disturb notes that replicas come or go: payments change hands.
 func (d *database) disturb() {
 	d.mu.Lock()
@@ -104,7 +114,7 @@ func (d *database) quiet(d0 time.Duration) bool {
 	defer d.mu.Unlock()
 	now := d.world.now()
 	away := slices.ContainsFunc(d.world.plan.mishaps, func(m mishap) bool {
-		return m.what == databaseAway && m.at <= now && now < m.at+m.lasts+d0
+		return (m.what == databaseAway || m.what == databaseGone) && m.at <= now && now < m.at+m.lasts+d0
 	})
 	return !away && time.Since(d.disturbed) > d0
 }
@@ -123,6 +133,10 @@ func (w *world) watchOwners() (ownerless *order) {
 	if !d.quiet(takeover) {
 		return nil
 	}
+	if !w.anybody() {
+		d.disturb() // there is nobody to take it
+		return nil
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, o := range w.plan.orders {
@@ -133,4 +147,16 @@ func (w *world) watchOwners() (ownerless *order) {
 		}
 	}
 	return nil
+}
+
+// anybody reports whether any replica lives and moves.
+func (w *world) anybody() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.posts {
+		if !p.line.frozen() {
+			return true
+		}
+	}
+	return false
 }

@@ -120,7 +120,7 @@ func (r *referee) checkReportLocked(id string, p *report, kind string, data stat
 // checkTryLocked checks that a callback may be sent now.
 func (r *referee) checkTryLocked(p *report, m message, f *file) {
 	w := r.world
-	orderly := len(w.plan.crashes) == 0 && len(w.plan.jumps) == 0 && w.plan.calm(diskFull)
+	orderly := len(w.plan.crashes) == 0 && len(w.plan.jumps) == 0 && w.plan.calm(diskFull) && !w.plan.befalls(databaseGone, replicaFrozen)
 	if p.acked && !p.lost && !p.redelivered && orderly {
 		r.failLocked("an acknowledged callback is not repeated", "%s of order %d comes again", m.Type, f.order.number)
 	}

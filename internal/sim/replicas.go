@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -24,6 +25,10 @@ const (
 	newsLost         = "does not hear all news"
 	listenerCut      = "loses its listener"
 	databaseAway     = "does not reach the database"
+	replicaFrozen    = "is frozen"
+	dollrAway        = "does not reach Dollr"
+	realtimeAway     = "does not reach realtime"
+	databaseGone     = "and all others lose the database" // one for all, by the first's name
 )
 
 // drawReplicas lets one in six plans have several replicas.
@@ -45,13 +50,48 @@ func (p *plan) drawReplicas() {
 		m.lasts = min(m.lasts, p.lasts-m.at)
 		p.mishaps = append(p.mishaps, m)
 	}
+	p.drawTrials()
 	slices.SortFunc(p.mishaps, func(a, b mishap) int { return int(a.at - b.at) })
+}
+
+// drawTrials adds what lasts: at most one replica is frozen, and the database is gone once.
+func (p *plan) drawTrials() {
+	r := p.dice.roll("trials")
+	add := func(what string, least, most time.Duration, post int) {
+		m := mishap{at: p.moment(r), lasts: between(r, least, most), what: what, post: post}
+		m.lasts = min(m.lasts, p.lasts-m.at)
+		p.mishaps = append(p.mishaps, m)
+	}
+	if chance(r, 0.3) {
+		add(replicaFrozen, 100*time.Millisecond, pick(r, 12*time.Second, 75*time.Second), r.IntN(p.replicas))
+	}
+	if chance(r, 0.2) {
+		add(databaseGone, 100*time.Millisecond, pick(r, 10*time.Second, 60*time.Second), 0)
+	}
+	if chance(r, 0.2) {
+		add(dollrAway, 5*time.Second, 60*time.Second, r.IntN(p.replicas))
+	}
+	if chance(r, 0.2) {
+		add(realtimeAway, time.Second, 60*time.Second, r.IntN(p.replicas))
+	}
 }
 
 // mishap reports whether something is wrong with a replica.
 func (p *plan) mishap(at time.Duration, what string, post int) bool {
 	return slices.ContainsFunc(p.mishaps, func(m mishap) bool {
 		return m.what == what && m.post == post && m.at <= at && at < m.at+m.lasts
+	})
+}
+
+// unreachable reports whether a process does not get through to the database.
+func (p *plan) unreachable(at time.Duration, post int) bool {
+	return p.mishap(at, databaseAway, post) || p.mishap(at, databaseGone, 0)
+}
+
+// recent reports whether any replica has such a mishap, or had one less than d ago.
+func (p *plan) recent(at, d time.Duration, words ...string) bool {
+	return slices.ContainsFunc(p.mishaps, func(m mishap) bool {
+		return slices.Contains(words, m.what) && m.at <= at && at < m.at+m.lasts+d
 	})
 }
 
@@ -89,6 +129,16 @@ func (d *database) link() (string, error) {
 
 // befall ends and starts replicas as the plan says.
 func (w *world) befall(ctx context.Context) {
+	var lasting sync.WaitGroup
+	defer lasting.Wait()
+	for _, m := range w.plan.mishaps {
+		switch m.what {
+		case replicaFrozen:
+			lasting.Go(func() { w.freeze(ctx, m) })
+		case realtimeAway:
+			lasting.Go(func() { w.deafen(ctx, m) })
+		}
+	}
 	for _, m := range w.plan.mishaps {
 		if m.what != replicaKilled && m.what != replicaRestarted {
 			continue
@@ -112,6 +162,16 @@ func (w *world) befall(ctx context.Context) {
 		}
 		sleep(ctx, m.lasts)
 		w.launchAt(ctx, m.post, "")
+	}
+}
+
+// deafen cuts a replica off from realtime. It does not get through again for a while, see tryLaunch.
+func (w *world) deafen(ctx context.Context, m mishap) {
+	if !w.sleepUntil(ctx, m.at) {
+		return
+	}
+	if p := w.at(m.post); p != nil {
+		p.line.dropTo(supabaseHost)
 	}
 }
 

@@ -41,7 +41,7 @@ func (w *world) settle(ctx context.Context, reader *feedReader) {
 // bound is how long it may take until all is settled, by what has gone wrong before.
 func (w *world) bound() time.Duration {
 	bound := 65 * time.Second // hints are withdrawn after 60 s; polls of payments younger than 10 minutes come every 18 s at most
-	if !w.plan.calm("dollr") {
+	if !w.plan.calm("dollr") || w.plan.befalls(dollrAway) {
 		bound += 30 * time.Second // the breaker
 	}
 	if !w.plan.calm(dollrRefuses) {

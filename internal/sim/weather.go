@@ -27,8 +27,9 @@ func (b *bank) on(what string) (spell, bool) {
 }
 
 // fault draws what goes wrong with one request.
-func (b *bank) fault(draw *rand.Rand, what string) (dollrtest.Fault, bool) {
-	if s, on := b.on(dollrDown); on && chance(draw, s.share) {
+func (b *bank) fault(draw *rand.Rand, what, process string) (dollrtest.Fault, bool) {
+	s, on := b.on(dollrDown)
+	if on && chance(draw, s.share) || b.world.plan.mishap(b.world.now(), dollrAway, b.world.postOf(process)) {
 		return pick(
 			draw,
 			dollrtest.Fault{Kind: dollrtest.FaultCode, Code: http.StatusServiceUnavailable},
@@ -42,7 +43,7 @@ func (b *bank) fault(draw *rand.Rand, what string) (dollrtest.Fault, bool) {
 	if s, on := b.on(dollrRefuses); on && chance(draw, s.share) {
 		return dollrtest.Fault{Kind: dollrtest.FaultCode, Code: pick(draw, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity)}, true
 	}
-	s, on := b.on(dollrErrors)
+	s, on = b.on(dollrErrors)
 	if !on || !chance(draw, s.share) {
 		return dollrtest.Fault{}, false
 	}

@@ -166,6 +166,18 @@ func (w *world) current() *process {
 	return w.posts[0]
 }
 
+// postOf is the post that a process has or had.
+func (w *world) postOf(process string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.lives {
+		if p.name() == process {
+			return p.post
+		}
+	}
+	return -1
+}
+
 // databasePath is a new path for a database.
 func (w *world) databasePath() string {
 	w.mu.Lock()
