@@ -44,11 +44,15 @@ func (r *referee) askedTogetherLocked(process, what, key string) {
 	if now > all.heldFrom+holdTold && now < all.held-grain && !plan.befalls(databaseAway, databaseGone) && d.quiet(takeover) {
 		r.failLocked("a 429 at one stops all replicas", "relay#%s asks %s before the end of Retry-After", process, all.held-now)
 	}
-	// A question that waited for its turn since before the payment changed hands is not taken back: that takes long only
-	// while Dollr limits the rate.
+	// A question that waited since before the payment changed hands is not taken back: for its turn while Dollr limits the rate,
+	// or for a token that is not to be had.
+	asking := takeover
+	if !plan.calm("dollr") || plan.befalls(dollrAway) {
+		asking = 45 * time.Second
+	}
 	if f := r.keys[key]; what == "status" && f != nil && plan.calm(dollrLimits) && d.quiet(takeover+2*time.Second) && now-f.poked > 20*time.Second {
 		owner, since := d.ownerOf(f.order.id())
-		if owner != "relay#"+process && time.Since(since) > takeover {
+		if owner != "relay#"+process && time.Since(since) > asking {
 			r.failLocked("one replica watches a payment", "relay#%s asks about order %d, which %q has", process, f.order.number, owner)
 		}
 	}
