@@ -37,14 +37,27 @@ type site struct {
 	env     []string
 }
 
+// buildRelay builds the binary and returns where it is.
+func buildRelay(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "dollr-relay")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return binary
+}
+
 // newSite builds the binary and starts a sandbox; callbacks go to hook.
 func newSite(t *testing.T, hook string, env ...string) *site {
 	t.Helper()
+	return newSiteOf(t, buildRelay(t), hook, env...)
+}
+
+// newSiteOf is newSite with a binary that is built already.
+func newSiteOf(t *testing.T, binary, hook string, env ...string) *site {
+	t.Helper()
 	folder := t.TempDir()
-	s := &site{t: t, binary: filepath.Join(folder, "dollr-relay"), secret: callback.NewSecretText(), config: filepath.Join(folder, "config")}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", s.binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	s := &site{t: t, binary: binary, secret: callback.NewSecretText(), config: filepath.Join(folder, "config")}
 	stand := sandbox.New(sandbox.Options{})
 	server := httptest.NewServer(stand.Handler())
 	ctx, stop := context.WithCancel(context.Background())
@@ -71,9 +84,9 @@ func newSite(t *testing.T, hook string, env ...string) *site {
 
 // process is a running relay.
 type process struct {
-	cmd  *exec.Cmd
-	url  string
-	done chan struct{} // closed when its log has ended
+	cmd        *exec.Cmd
+	url, admin string
+	done       chan struct{} // closed when its log has ended
 }
 
 // start runs `serve` and waits until it is up.
@@ -88,22 +101,23 @@ func (s *site) start() *process {
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	up := make(chan string, 1)
+	up := make(chan [2]string, 1)
 	var log bytes.Buffer
 	go func() {
 		defer close(p.done)
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			var line struct{ Msg, Listen string }
+			var line struct{ Msg, Listen, Admin string }
 			_ = json.Unmarshal(lines.Bytes(), &line)
 			if line.Msg == "relay is up" {
-				up <- "http://" + line.Listen
+				up <- [2]string{"http://" + line.Listen, "http://" + line.Admin}
 			}
 			_, _ = log.Write(append(lines.Bytes(), '\n'))
 		}
 	}()
 	s.t.Cleanup(p.kill)
 	select {
-	case p.url = <-up:
+	case addresses := <-up:
+		p.url, p.admin = addresses[0], addresses[1]
 	case <-p.done:
 		s.t.Fatalf("the relay ended:\n%s", log.String())
 	case <-time.After(patience):
@@ -117,6 +131,33 @@ func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // SIGKILL; an error means that it is gone
 	<-p.done
 	_ = p.cmd.Wait()
+}
+
+// metric is the value of one metric of the process, empty if there is none.
+func (p *process) metric(t *testing.T, name string) string {
+	t.Helper()
+	answer, err := http.Get(p.admin + "/metrics")
+	if err != nil {
+		t.Errorf("metrics: %v", err)
+		return ""
+	}
+	defer func() { _ = answer.Body.Close() }()
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// ready is the code of /readyz, 0 without an answer.
+func (p *process) ready() int {
+	answer, err := http.Get(p.admin + "/readyz")
+	if err != nil {
+		return 0
+	}
+	_ = answer.Body.Close()
+	return answer.StatusCode
 }
 
 // do makes a JSON request. An error means that there was no answer.

@@ -36,10 +36,13 @@ func TestStatus_timeOuts(t *testing.T) {
 	tests := []struct {
 		name    string
 		headers bool // they come, the body does not
+		stopped bool // this process is, meanwhile
 		want    time.Duration
 	}{
-		{"headers", false, 10 * time.Second},
-		{"body", true, 15 * time.Second},
+		{"headers", false, false, 10 * time.Second},
+		{"body", true, false, 15 * time.Second},
+		{"headers, stopped for 13 s", false, true, 13 * time.Second},
+		{"body, stopped for a minute", true, true, time.Minute},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -49,6 +52,9 @@ func TestStatus_timeOuts(t *testing.T) {
 				opts.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 					if r.Method == http.MethodPost {
 						return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`{"access_token":"t","expires_in":60}`))}, nil
+					}
+					if tt.stopped {
+						time.Sleep(tt.want)
 					}
 					if !tt.headers {
 						<-r.Context().Done()
@@ -62,8 +68,8 @@ func TestStatus_timeOuts(t *testing.T) {
 				}
 				start := time.Now()
 				_, err = c.Status(t.Context(), collection(), nil)
-				if failure := wantError(t, err, dollr.ReasonUnreachable); !failure.CountsForBreaker() {
-					t.Error("CountsForBreaker() = false for a time-out, want true")
+				if failure := wantError(t, err, dollr.ReasonUnreachable); failure.CountsForBreaker() == tt.stopped {
+					t.Errorf("CountsForBreaker() = %v, want %v", tt.stopped, !tt.stopped)
 				}
 				if got := time.Since(start); got != tt.want {
 					t.Errorf("gave up after %s, want %s", got, tt.want)

@@ -21,6 +21,8 @@ const (
 	connectWithin = 5 * time.Second
 	headersWithin = 10 * time.Second
 	answerWithin  = 15 * time.Second
+	// lateBy is how much later than its time-out a request ends only if this process, or its machine, was stopped meanwhile.
+	lateBy = 2 * time.Second
 	// maxBody is far above any answer of Dollr's; what is longer is something else.
 	maxBody = 1 << 20
 )
@@ -53,7 +55,10 @@ func (c *Client) exchange(ctx context.Context, r request) ([]byte, *Error) {
 	case err != nil && ctx.Err() != nil:
 		failure = stopped(ctx, r.endpoint)
 	case err != nil:
-		failure = &Error{Endpoint: r.endpoint, Detail: c.scrub(r, err.Error()), reason: ReasonUnreachable, cause: withoutURL(err)}
+		failure = &Error{
+			Endpoint: r.endpoint, Detail: c.scrub(r, err.Error()), reason: ReasonUnreachable, cause: withoutURL(err),
+			neutral: stoodStill(err, time.Since(start)),
+		}
 	case len(a.body) > maxBody:
 		failure = unreadable(r.endpoint, "answer over 1 MiB")
 	case a.code != http.StatusOK && a.code != http.StatusCreated:
@@ -69,6 +74,16 @@ func (c *Client) exchange(ctx context.Context, r request) ([]byte, *Error) {
 		return nil, failure
 	}
 	return a.body, nil
+}
+
+// stoodStill reports whether a request was not given up in time, because nothing moved here. That says nothing about
+// Dollr's health.
+func stoodStill(err error, took time.Duration) bool {
+	limit := answerWithin
+	if errors.Is(err, errNoHeaders) {
+		limit = headersWithin
+	}
+	return took > limit+lateBy
 }
 
 // pace tells the budget what the answer means for all other calls.

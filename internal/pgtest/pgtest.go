@@ -25,7 +25,8 @@ import (
 // Cluster is a running PostgreSQL server.
 type Cluster struct {
 	folder string
-	port   int
+	bin    string // where its programs are
+	port   string
 	run    *syscall.Credential // whom its programs run as; nil: as we do
 	server *exec.Cmd
 	made   atomic.Int64
@@ -39,8 +40,7 @@ func Start(ctx context.Context) (*Cluster, error) {
 		return nil, errors.New("pgtest: PostgreSQL is not installed; run scripts/setup.sh system")
 	}
 	slices.Sort(programs)
-	bin := filepath.Dir(programs[len(programs)-1])
-	c := &Cluster{}
+	c := &Cluster{bin: filepath.Dir(programs[len(programs)-1])}
 	if os.Getuid() == 0 {
 		if c.run, err = credential("postgres"); err != nil {
 			return nil, err
@@ -54,7 +54,7 @@ func Start(ctx context.Context) (*Cluster, error) {
 			return nil, err
 		}
 	}
-	if err := c.start(ctx, bin); err != nil {
+	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
 	return c, nil
@@ -70,22 +70,40 @@ func credential(name string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(errUID, errGID)
 }
 
-func (c *Cluster) start(ctx context.Context, bin string) error {
-	data := filepath.Join(c.folder, "data")
-	initdb := c.command(ctx, filepath.Join(bin, "initdb"), "--pgdata", data, "--username", "relay", "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync")
+func (c *Cluster) start(ctx context.Context) error {
+	initdb := c.command(ctx, "initdb", "--pgdata", c.data(), "--username", "relay", "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync")
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("pgtest: initdb: %w: %s", err, out)
 	}
-	var err error
-	if c.port, err = freePort(ctx); err != nil {
+	listener, err := listen("")
+	if err != nil {
 		return err
 	}
-	log, err := os.Create(filepath.Join(c.folder, "log"))
+	if _, c.port, err = net.SplitHostPort(listener.Addr().String()); err != nil {
+		return err
+	}
+	if err := listener.Close(); err != nil {
+		return err
+	}
+	return c.Resume(ctx)
+}
+
+func (c *Cluster) data() string { return filepath.Join(c.folder, "data") }
+
+// Halt ends the server at once, as a failure of its machine would: connections are refused until Resume.
+func (c *Cluster) Halt() {
+	_ = c.server.Process.Signal(syscall.SIGQUIT) // immediate shutdown, recovery at the next start
+	_ = c.server.Wait()                          // ends with a signal's exit code
+}
+
+// Resume starts the server again, at the same address with the same data.
+func (c *Cluster) Resume(ctx context.Context) error {
+	log, err := os.OpenFile(filepath.Join(c.folder, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	c.server = c.command(context.WithoutCancel(ctx), filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(c.port),
+	c.server = c.command(context.WithoutCancel(ctx), "postgres", "-D", c.data(), "-p", c.port,
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+c.folder, "-c", "max_connections=500")
 	c.server.Stdout, c.server.Stderr = log, log
 	if err := c.server.Start(); err != nil {
@@ -95,24 +113,10 @@ func (c *Cluster) start(ctx context.Context, bin string) error {
 }
 
 func (c *Cluster) command(ctx context.Context, program string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // Debian's own programs
+	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, program), args...) //nolint:gosec // Debian's own programs
 	cmd.Dir = c.folder
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.run, Pdeathsig: syscall.SIGQUIT}
 	return cmd
-}
-
-func freePort(ctx context.Context) (int, error) {
-	var listen net.ListenConfig
-	l, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, errors.New("pgtest: no TCP address")
-	}
-	return addr.Port, nil
 }
 
 // await waits until the server answers.
@@ -130,7 +134,7 @@ func (c *Cluster) await(ctx context.Context) error {
 }
 
 func (c *Cluster) url(database string) string {
-	return fmt.Sprintf("postgres://relay@127.0.0.1:%d/%s?sslmode=disable", c.port, database)
+	return fmt.Sprintf("postgres://relay@127.0.0.1:%s/%s?sslmode=disable", c.port, database)
 }
 
 // Database makes an empty database and returns its URL.
@@ -160,8 +164,7 @@ func (c *Cluster) Create(ctx context.Context) (string, error) {
 // Stop ends the server at once and removes its folder.
 func (c *Cluster) Stop() error {
 	if c.server != nil && c.server.Process != nil {
-		_ = c.server.Process.Signal(syscall.SIGQUIT) // immediate shutdown: nobody needs the data
-		_ = c.server.Wait()                          // ends with a signal's exit code
+		c.Halt() // nobody needs the data
 	}
 	return os.RemoveAll(c.folder)
 }

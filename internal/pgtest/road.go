@@ -49,10 +49,7 @@ func (r *Road) Open() error {
 	if r.listener != nil {
 		return nil
 	}
-	if r.port == "" {
-		r.port = "0"
-	}
-	listener, err := net.Listen("tcp", r.Address()) //nolint:noctx // a stand-in for tests
+	listener, err := listen(r.port)
 	if err != nil {
 		return err
 	}
