@@ -54,15 +54,20 @@ func databaseAway(t *testing.T, binary string) {
 	g.register(payments)
 	g.awaitLive(g.payments)
 	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
 	var running sync.WaitGroup
+	var closed atomic.Bool
+	defer func() { // also if the test fails
+		stop()
+		closed.Store(true)
+		running.Wait()
+	}()
 	looked, others := g.payments[:pages], g.payments[pages:]
 	for _, p := range looked {
 		running.Go(func() { g.watch(ctx, p) })
 	}
 	var acknowledged [2][]string
 	for i, relay := range g.processes {
-		running.Go(func() { acknowledged[i] = g.registerOn(ctx, relay, &gone) })
+		running.Go(func() { acknowledged[i] = g.registerOn(relay, &gone, &closed) })
 	}
 	for _, p := range others { // the last of them while the server goes
 		running.Go(func() { g.settle(p, "COMPLETED", "payment.succeeded") })
@@ -117,6 +122,7 @@ func databaseAway(t *testing.T, binary string) {
 		})
 	}
 	stop()
+	closed.Store(true)
 	running.Wait()
 	for _, p := range g.payments {
 		g.checkSettled(p)
@@ -132,10 +138,10 @@ func databaseAway(t *testing.T, binary string) {
 	t.Logf("%d acknowledged registrations are there", registered)
 }
 
-// registerOn registers payments at a relay until ctx ends and returns those that were acknowledged, none of them while
+// registerOn registers payments at a relay until the shop closes and returns those that were acknowledged, none of them while
 // the database is gone.
-func (g *group) registerOn(ctx context.Context, relay *process, gone *atomic.Bool) (acknowledged []string) {
-	for ctx.Err() == nil {
+func (g *group) registerOn(relay *process, gone, closed *atomic.Bool) (acknowledged []string) {
+	for !closed.Load() {
 		_, registration := g.site.payment()
 		before := gone.Load()
 		code, fields, err := soon("POST", relay.url+"/v1/payments", registration)
@@ -168,8 +174,11 @@ func replicaAway(t *testing.T, binary string) {
 	g.awaitShared(payments, g.processes...)
 	g.awaitLive(g.payments)
 	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
 	var running sync.WaitGroup
+	defer func() { // also if the test fails
+		stop()
+		running.Wait()
+	}()
 	for _, p := range g.payments[:stale+settled/2] {
 		running.Go(func() { g.watch(ctx, p) })
 	}
