@@ -18,10 +18,12 @@ func (r *Relay) OpenPage(ctx context.Context, id string, notify func()) (*Page, 
 	if err != nil {
 		return nil, err
 	}
-	p, err := r.store.Find(ctx, id)
-	if err != nil {
-		r.hub.leave(page)
-		return nil, err
+	p, known := r.remembered(id)
+	if !known {
+		if p, err = r.store.Find(ctx, id); err != nil {
+			r.hub.leave(page)
+			return nil, err
+		}
 	}
 	r.mu.Lock() // so that no change comes between status and link
 	defer r.mu.Unlock()
@@ -35,6 +37,19 @@ func (r *Relay) OpenPage(ctx context.Context, id string, notify func()) (*Page, 
 	r.countPagesLocked(id)
 	page.notify() // where other pages are open already nothing has changed, but this one has seen nothing yet
 	return page, nil
+}
+
+// remembered is a watched payment as it was last committed, without asking the database: ten thousand pages that
+// come back at once would ask it ten thousand times. Among replicas another one may have committed since, and a page
+// that comes from there must not see an older version here.
+func (r *Relay) remembered(id string) (p Payment, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.watches[id]
+	if w == nil || r.replicas != nil {
+		return Payment{}, false
+	}
+	return w.p, true
 }
 
 // unsettledAfter is for how long after its withdrawal a hint may be what a page saw last.

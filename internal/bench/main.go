@@ -21,6 +21,7 @@ import (
 type commands struct {
 	Promises promises `cmd:"" help:"Measure every promise beside the floor and print the table."`
 	Soak     soak     `cmd:"" help:"Run the relay under load and faults for a while; any broken promise ends it with exit code 1."`
+	Storm    storm    `cmd:"" help:"Measure only what idle pages cost and how soon they are back, several times."`
 	Floor    floor    `cmd:"" hidden:"" help:"Serve the floor; what promises starts."`
 }
 
