@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/relay/lease"
@@ -19,6 +20,7 @@ type together struct {
 	filled   time.Duration
 	heldFrom time.Duration
 	held     time.Duration
+	doubled  map[string]time.Duration // topics with more than one channel, and since when
 }
 
 // askedTogether checks a question against what all replicas owe, and whose it is to ask.
@@ -63,6 +65,40 @@ func (r *referee) heldLocked(until time.Duration) {
 	if until > r.all.held {
 		r.all.heldFrom, r.all.held = r.world.now(), until
 	}
+}
+
+// channels checks that, while nothing happens, no payment is followed twice: who takes over follows it before the other's channel has
+// ended, and a channel whose key is not taken is joined on a second socket before the first one is left.
+func (r *referee) channels(now map[string]int, steady bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !steady {
+		r.all.doubled = nil
+	}
+	before := r.all.doubled
+	r.all.doubled = map[string]time.Duration{}
+	for topic, n := range now {
+		if n < 2 || !steady {
+			continue
+		}
+		since, known := before[topic]
+		if !known {
+			since = r.world.now()
+		}
+		if r.all.doubled[topic] = since; r.world.now()-since > 5*time.Second {
+			r.failLocked("at most one channel per payment", "%s has %d", topic, n)
+		}
+	}
+}
+
+// steady reports whether nothing has happened to replicas and realtime for a while.
+func (w *world) steady() bool {
+	const settled = takeover + 20*time.Second
+	now := w.now()
+	sick := slices.ContainsFunc(w.plan.spells, func(s spell) bool {
+		return strings.HasPrefix(s.what, realtimePoint) && s.from <= now && now < s.to+settled
+	})
+	return !sick && w.database.quiet(settled) && !w.plan.recent(now, settled, realtimeAway)
 }
 
 // pokes notes that somebody has a replica of the load balancer's choice ask about a payment.

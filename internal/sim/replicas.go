@@ -202,5 +202,6 @@ func (w *world) guard(ctx context.Context) {
 			w.referee.fail("taken over within 10 s", "no living replica has order %d", o.number)
 			return
 		}
+		w.referee.channels(w.bank.realtime.Channels(), w.steady())
 	}
 }
