@@ -10,7 +10,9 @@ func mutants() []mutant {
 		asker   = "fallback/asker.go"
 		breaker = "fallback/breaker.go"
 		pace    = "internal/dollr/pace.go"
+		leases  = "relay/lease/decide.go"
 		keeper  = "relay/lease/keeper.go"
+		watch   = "relay/watch.go"
 	)
 	return []mutant{
 		{
@@ -53,6 +55,14 @@ func mutants() []mutant {
 		{"a day later nobody asks", "relay/store/payments.go", "OR (final_at > 0 AND (`+due", "OR (final_at < 0 AND (`+due"},
 		{"a time-out counts as an acknowledgement", "relay/callback/after.go", "	r.State, r.NextAt = Pending, ended.Add(delay)", "	r.State, r.NextAt = Pending, ended.Add(delay)\n	if r.Reason == Timeout {\n		r.State = Delivered\n	}"},
 		{"a 429 is not told to other replicas", keeper, "if r.ID != k.opts.ID && r.Held > 0 {", "if r.ID != k.opts.ID && r.Held < 0 {"},
+		{"news reach only the replica that tells them", "relay/news/news.go", "if m.From == b.opts.ID {", "if m.From != b.opts.ID {"},
+		{"news that are lost are never made good", "relay/catchup.go", "		case <-tick.C:\n			err = r.readAll(ctx)\n", "		case <-tick.C:\n"},
+		{"every replica uses the whole rate", leases, "return max(0, min(1/float64(v.Live()), free))", "return min(1, free+1)"},
+		{"a dead replica is mourned for ever", leases, "func (r Replica) Holds() bool { return r.Left > -Grace }", "func (r Replica) Holds() bool { return r.Left > -Grace*1000 }"},
+		{"a replica asks after its lease has run out", "relay/replicas.go", "return r.replicas != nil && (now.After", "return r.replicas != nil && r.heldUntil.IsZero() && (now.After"},
+		{"what is taken over is not watched", "relay/replicas.go", "			r.follow(p)\n			after = p.ID", "			after = p.ID"},
+		{"a payment with a page here is followed here, too", watch, "want := owns && r.feed != nil", "want := r.feed != nil"},
+		{"the feed begins at its end", "relay/store/reports.go", "ORDER BY position LIMIT $2", "ORDER BY position DESC LIMIT $2"},
 		{"every replica sweeps all", "internal/app/reconcile.go", "return !a.relay.Owns(id)", "return id == \"\""},
 		{"an address with its key is logged", "realtime/dial.go", "		err = withURL.Err\n", "		_ = withURL\n"},
 	}

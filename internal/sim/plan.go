@@ -19,6 +19,7 @@ type plan struct {
 	rate     float64       // DOLLR_RATE
 	lasts    time.Duration // until everything that goes wrong is over
 	keyLife  time.Duration // of realtime keys
+	window   time.Duration // RELAY_REALTIME_WINDOW
 	shops    int           // backends
 	orders   []*order
 	spells   []spell
@@ -119,6 +120,7 @@ func newPlan(seed uint64) *plan {
 		p.lasts *= 2 // payments get old enough to be polled seldom
 	}
 	p.keyLife = pick(r, 300*time.Second, 90*time.Second, 40*time.Second, 40*time.Second)
+	p.window = pick(p.dice.roll("window"), 10*time.Minute, 40*time.Second, 15*time.Second)
 	p.shops = 1 + r.IntN(2)
 	families := map[string]bool{}
 	for _, family := range []string{"dollr", "realtime", "shop", "disk", "crash", "jump", "page"} {
@@ -260,6 +262,13 @@ func (p *plan) calm(prefixes ...string) bool {
 	return true
 }
 
+// healthy reports whether no spell of a kind is on, or was less than d ago.
+func (p *plan) healthy(at, d time.Duration, prefixes ...string) bool {
+	return !slices.ContainsFunc(p.spells, func(s spell) bool {
+		return s.from <= at && at < s.to+d && slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(s.what, prefix) })
+	})
+}
+
 // on returns the spell of a kind that is on at a time.
 func (p *plan) on(at time.Duration, match func(spell) bool) (spell, bool) {
 	for _, s := range p.spells {
@@ -273,7 +282,7 @@ func (p *plan) on(at time.Duration, match func(spell) bool) (spell, bool) {
 // String tells the plan to people.
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "DOLLR_RATE %g, trouble until %.0fs, realtime keys live %s, %d backends\n", p.rate, p.lasts.Seconds(), p.keyLife, p.shops)
+	fmt.Fprintf(&b, "DOLLR_RATE %g, trouble until %.0fs, realtime keys live %s, window %s, %d backends\n", p.rate, p.lasts.Seconds(), p.keyLife, p.window, p.shops)
 	for _, o := range p.orders {
 		fmt.Fprintf(&b, "order %d: %s", o.number, o.operation)
 		if o.session != 0 {

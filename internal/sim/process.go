@@ -169,7 +169,7 @@ func (w *world) config(path string, signing callback.Secret) app.Config {
 		APIKeys: []secret.Value{secret.New(apiKey)}, PageSecrets: []secret.Value{secret.New(pageSecret)}, PageTokenTTL: time.Hour, MaxPages: 100,
 		CallbackURLs: urls, CallbackSecrets: []callback.Secret{signing}, CallbackSchedule: schedule(),
 		WatchFor: 72 * time.Hour, ReconcileEvery: reconcile, PollMin: shortestPoll, PollMax: longestPoll, AuditEvery: auditEvery,
-		RealtimeWindow: 10 * time.Minute, ShutdownGrace: grace, Version: "sim",
+		RealtimeWindow: w.plan.window, ShutdownGrace: grace, Version: "sim",
 	}
 }
 

@@ -70,7 +70,7 @@ func (r *referee) asked(process, what, key string) question {
 	if !woken && now > l.heldFrom+grain && now < l.held-grain {
 		r.failLocked("a 429 stops every call", "relay#%s asks (%s %s) %s before the end of Retry-After", process, what, short(key), l.held-now)
 	}
-	r.askedTogetherLocked(process, what, key)
+	r.askedTogetherLocked(l, process, what, key)
 	q := question{life: l, what: what, key: key, at: now}
 	if what != "status" {
 		return q

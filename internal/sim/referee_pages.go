@@ -25,6 +25,7 @@ type pageView struct {
 	at        time.Duration // of last
 	hint      bool          // last is one
 	link      string
+	linkAt    time.Duration // when it heard of link
 	closed    bool
 	heardAt   time.Duration // when it heard anything last
 }
@@ -108,7 +109,7 @@ func (r *referee) checkLinkLocked(v *pageView, now *string) {
 		f, at := r.files[v.customer.merchant.id], r.world.now()
 		time.AfterFunc(5*time.Second, func() { r.expectPoll(f, at) })
 	}
-	v.link = link
+	v.link, v.linkAt = link, r.world.now()
 }
 
 // expectPoll checks that polling starts within 5 s of the loss of realtime.

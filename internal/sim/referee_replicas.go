@@ -2,7 +2,6 @@ package sim
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/relay/lease"
@@ -24,7 +23,7 @@ type together struct {
 }
 
 // askedTogether checks a question against what all replicas owe, and whose it is to ask.
-func (r *referee) askedTogetherLocked(process, what, key string) {
+func (r *referee) askedTogetherLocked(l *life, process, what, key string) {
 	d := r.world.database
 	if d == nil {
 		return
@@ -46,13 +45,16 @@ func (r *referee) askedTogetherLocked(process, what, key string) {
 	if now > all.heldFrom+holdTold && now < all.held-grain && !plan.befalls(databaseAway, databaseGone) && d.quiet(takeover) {
 		r.failLocked("a 429 at one stops all replicas", "relay#%s asks %s before the end of Retry-After", process, all.held-now)
 	}
+	if f := r.keys[key]; what == "status" && f != nil && f.order.session == 0 && d.lapsed("relay#"+process) > 12*time.Second && now-f.poked > 20*time.Second {
+		r.failLocked("who has lost its lease asks nothing", "relay#%s asks about order %d", process, f.order.number)
+	}
 	// A question that waited since before the payment changed hands is not taken back: for its turn while Dollr limits the rate,
 	// or for a token that is not to be had.
 	asking := takeover
 	if !plan.calm("dollr") || plan.befalls(dollrAway) {
 		asking = 45 * time.Second
 	}
-	if f := r.keys[key]; what == "status" && f != nil && plan.calm(dollrLimits) && d.quiet(takeover+2*time.Second) && now-f.poked > 20*time.Second {
+	if f := r.keys[key]; what == "status" && f != nil && plan.calm(dollrLimits) && !plan.recent(now, takeover, databaseAway, databaseGone) && now > l.icedAt+5*time.Second && now-f.poked > 20*time.Second {
 		owner, since := d.ownerOf(f.order.id())
 		if owner != "relay#"+process && time.Since(since) > asking {
 			r.failLocked("one replica watches a payment", "relay#%s asks about order %d, which %q has", process, f.order.number, owner)
@@ -95,10 +97,24 @@ func (r *referee) channels(now map[string]int, steady bool) {
 func (w *world) steady() bool {
 	const settled = takeover + 20*time.Second
 	now := w.now()
-	sick := slices.ContainsFunc(w.plan.spells, func(s spell) bool {
-		return strings.HasPrefix(s.what, realtimePoint) && s.from <= now && now < s.to+settled
-	})
-	return !sick && w.database.quiet(settled) && !w.plan.recent(now, settled, realtimeAway)
+	return w.plan.healthy(now, settled, realtimePoint) && w.database.quiet(settled) && !w.plan.recent(now, settled, realtimeAway, replicaFrozen)
+}
+
+// openPages checks, while nothing happens, that an open page keeps its payment's channel, at whichever replica it is.
+func (r *referee) openPages() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, now := r.world.plan, r.world.now()
+	const takes = 20 * time.Second
+	jumped := slices.ContainsFunc(p.jumps, func(j jump) bool { return j.at <= now && now < j.at+takes })
+	if jumped || !p.healthy(now, takes, "dollr", diskFull) || p.recent(now, takes, dollrAway) || r.world.misled() {
+		return
+	}
+	for v := range r.views {
+		if v.link == "polling" && now-v.linkAt > takes && now-v.opened > takes && v.customer.order.session != 0 && !v.customer.visit.sleepy {
+			r.failLocked("an open page keeps realtime", "%s hears of link polling for %s", v.customer.name(), now-v.linkAt)
+		}
+	}
 }
 
 // pokes notes that somebody has a replica of the load balancer's choice ask about a payment.
@@ -157,6 +173,28 @@ func (d *database) quiet(d0 time.Duration) bool {
 		return (m.what == databaseAway || m.what == databaseGone) && m.at <= now && now < m.at+m.lasts+d0
 	})
 	return !away && time.Since(d.disturbed) > d0
+}
+
+// shares is the part of the rate that all replicas use together.
+func (d *database) shares() (sum float64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range d.replicas {
+		if r.holds(time.Now()) {
+			sum += r.Share
+		}
+	}
+	return sum
+}
+
+// lapsed is how long ago a replica's lease has run out; zero and below: it has not, or there is none.
+func (d *database) lapsed(id string) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r, there := d.replicas[id]; there {
+		return time.Since(r.until)
+	}
+	return 0
 }
 
 // ownerOf is the replica that has a payment's slot, and since when.

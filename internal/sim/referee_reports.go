@@ -191,6 +191,11 @@ func (r *referee) fed(e entry, before []string) {
 	}
 	p := r.reportLocked(e.ID)
 	r.checkReportLocked(e.ID, p, e.Type, data)
+	for _, id := range before {
+		if earlier := r.reports[id]; earlier.payment == data.ID && earlier.version > data.Version {
+			r.failLocked("the feed is in order", "%s of order %d comes after %s", e.Type, r.files[data.ID].order.number, earlier.kind)
+		}
+	}
 	p.data = string(e.Data)
 	if p.body != "" && !strings.Contains(p.body, p.data) {
 		r.failLocked("feed and callback agree", "%s of order %d differs", e.Type, r.files[data.ID].order.number)

@@ -202,6 +202,13 @@ func (w *world) guard(ctx context.Context) {
 			w.referee.fail("taken over within 10 s", "no living replica has order %d", o.number)
 			return
 		}
-		w.referee.channels(w.bank.realtime.Channels(), w.steady())
+		steady := w.steady()
+		w.referee.channels(w.bank.realtime.Channels(), steady)
+		if steady {
+			w.referee.openPages()
+		}
+		if sum := w.database.shares(); sum > 1.001 && w.database.quiet(takeover) {
+			w.referee.fail("DOLLR_RATE holds for all replicas together", "they have %.3f of it", sum)
+		}
 	}
 }
