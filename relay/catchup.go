@@ -86,7 +86,7 @@ func (r *Relay) keepUp(ctx context.Context) {
 // readTouched reads the rows that were told of, and what others know of them.
 func (r *Relay) readTouched(ctx context.Context) error {
 	r.mu.Lock()
-	ids := slices.Collect(maps.Keys(r.touched))
+	ids := slices.Sorted(maps.Keys(r.touched)) // in the same order whenever the simulator plays it
 	clear(r.touched)
 	r.mu.Unlock()
 	for batch := range slices.Chunk(ids, rereadBatch) {
@@ -175,7 +175,9 @@ func (r *Relay) strangers() []string {
 	ids := r.hub.unsettled()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.DeleteFunc(ids, r.ownsLocked)
+	ids = slices.DeleteFunc(ids, r.ownsLocked)
+	slices.Sort(ids)
+	return ids
 }
 
 // lookedAt lets our watches know which of them have pages open at other replicas.
@@ -190,11 +192,16 @@ func (r *Relay) lookedAt(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var changed []string
 	for id, w := range r.watches {
 		if r.ownsLocked(id) && w.away.Pages != looked[id] {
 			w.away.Pages = looked[id]
-			r.refreshLocked(w)
+			changed = append(changed, id)
 		}
+	}
+	slices.Sort(changed) // as above
+	for _, id := range changed {
+		r.refreshLocked(r.watches[id])
 	}
 	return nil
 }

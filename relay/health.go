@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -40,11 +41,16 @@ func (r *Relay) storeAnswered(err error) {
 
 // relinkLocked tells all open payments' pages of a change that concerns all.
 func (r *Relay) relinkLocked() {
-	for _, w := range r.watches {
+	var changed []string
+	for id, w := range r.watches {
 		if link := r.linkLocked(w); link != w.link {
 			w.link = link
-			r.hub.setLink(w.p.ID, link)
+			changed = append(changed, id)
 		}
+	}
+	slices.Sort(changed) // in the same order whenever the simulator plays it
+	for _, id := range changed {
+		r.hub.setLink(id, r.watches[id].link)
 	}
 }
 

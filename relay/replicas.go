@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/relay/lease"
@@ -103,10 +104,15 @@ func (r *Relay) Disown(slots []string) {
 		gone[slot] = true
 		delete(r.owned, slot)
 	}
-	for id, w := range r.watches {
+	var left []string
+	for id := range r.watches {
 		if gone[lease.SlotOf(id)] {
-			r.refreshLocked(w)
+			left = append(left, id)
 		}
+	}
+	slices.Sort(left) // in the same order whenever the simulator plays it
+	for _, id := range left {
+		r.refreshLocked(r.watches[id])
 	}
 }
 

@@ -95,10 +95,11 @@ func (s *seat) Leases(on *store.Store) app.Leases {
 // ID implements [app.Shared].
 func (s *seat) ID() string { return fmt.Sprintf("relay#%d", s.process.number) }
 
-// call runs fn as one statement, unless the process is dead or the database away.
-func (s *seat) call(ctx context.Context, fn func(now time.Time)) error {
+// call runs fn as one statement, unless the process is dead or the database away. How long it takes depends on what it is, too: of
+// two calls at the same moment the same one comes first in every replay.
+func (s *seat) call(ctx context.Context, what string, fn func(now time.Time)) error {
 	w := s.world
-	if !sleep(ctx, between(w.dice.roll("database", s.process.number, time.Now().UnixNano()), 100*time.Microsecond, 5*time.Millisecond)) {
+	if !sleep(ctx, between(w.dice.roll("database", what, s.process.number, time.Now().UnixNano()), 100*time.Microsecond, 5*time.Millisecond)) {
 		return ctx.Err()
 	}
 	s.process.line.rest()
@@ -122,7 +123,7 @@ func (s *seat) call(ctx context.Context, fn func(now time.Time)) error {
 
 // Renew implements [lease.Table]. What it reads is how things stood before it.
 func (s *seat) Renew(ctx context.Context, me lease.Replica) (v lease.View, err error) {
-	err = s.call(ctx, func(now time.Time) {
+	err = s.call(ctx, "Renew", func(now time.Time) {
 		v = lease.View{Me: me.ID}
 		before, known := s.replicas[me.ID]
 		v.Lapsed = known && !before.until.After(now)
@@ -154,7 +155,7 @@ func (d *database) ownersLocked() map[string]string {
 
 // Claim implements [lease.Table].
 func (s *seat) Claim(ctx context.Context, me string, slots []string) (claimed []string, err error) {
-	err = s.call(ctx, func(now time.Time) {
+	err = s.call(ctx, "Claim", func(now time.Time) {
 		for _, slot := range slots {
 			if owner, there := s.replicas[s.slots[slot]]; !there || !owner.holds(now) {
 				s.slots[slot], s.moved[slot], s.owners = me, now, nil
@@ -167,7 +168,7 @@ func (s *seat) Claim(ctx context.Context, me string, slots []string) (claimed []
 
 // Release implements [lease.Table].
 func (s *seat) Release(ctx context.Context, me string, slots []string) error {
-	return s.call(ctx, func(now time.Time) {
+	return s.call(ctx, "Release", func(now time.Time) {
 		for _, slot := range slots {
 			if s.slots[slot] == me {
 				s.moved[slot], s.owners = now, nil
@@ -179,7 +180,7 @@ func (s *seat) Release(ctx context.Context, me string, slots []string) error {
 
 // Clean implements [lease.Table].
 func (s *seat) Clean(ctx context.Context) error {
-	return s.call(ctx, func(now time.Time) {
+	return s.call(ctx, "Clean", func(now time.Time) {
 		s.owners = nil
 		maps.DeleteFunc(s.replicas, func(_ string, r row) bool { return now.Sub(r.until) > 10*time.Minute })
 		maps.DeleteFunc(s.presence, func(at sighted, _ relay.Sight) bool { _, there := s.replicas[at.replica]; return !there })
@@ -188,7 +189,7 @@ func (s *seat) Clean(ctx context.Context) error {
 
 // Leave implements [lease.Table].
 func (s *seat) Leave(ctx context.Context, me string) error {
-	return s.call(ctx, func(now time.Time) {
+	return s.call(ctx, "Leave", func(now time.Time) {
 		s.disturbed, s.owners = now, nil
 		delete(s.replicas, me)
 		maps.DeleteFunc(s.presence, func(at sighted, _ relay.Sight) bool { return at.replica == me })
@@ -198,7 +199,7 @@ func (s *seat) Leave(ctx context.Context, me string) error {
 
 // Note keeps what a replica knows of payments.
 func (s *seat) Note(ctx context.Context, me string, sights map[string]relay.Sight) error {
-	return s.call(ctx, func(time.Time) {
+	return s.call(ctx, "Note", func(time.Time) {
 		for id, sight := range sights {
 			s.presence[sighted{id, me}] = sight
 			if sight == (relay.Sight{}) {
@@ -211,7 +212,7 @@ func (s *seat) Note(ctx context.Context, me string, sights map[string]relay.Sigh
 // Sights reads what the others know.
 func (s *seat) Sights(ctx context.Context, me string, ids []string) (map[string]relay.Sight, error) {
 	sights := map[string]relay.Sight{}
-	err := s.call(ctx, func(now time.Time) {
+	err := s.call(ctx, "Sights", func(now time.Time) {
 		for at, seen := range s.presence {
 			if at.replica != me && s.replicas[at.replica].holds(now) && slices.Contains(ids, at.payment) {
 				sum := sights[at.payment]
@@ -224,7 +225,7 @@ func (s *seat) Sights(ctx context.Context, me string, ids []string) (map[string]
 
 // Looked names the payments of which others have pages open.
 func (s *seat) Looked(ctx context.Context, me string) (ids []string, err error) {
-	err = s.call(ctx, func(now time.Time) {
+	err = s.call(ctx, "Looked", func(now time.Time) {
 		for at, seen := range s.presence {
 			if at.replica != me && seen.Pages && s.replicas[at.replica].holds(now) {
 				ids = append(ids, at.payment)

@@ -14,7 +14,7 @@ import (
 
 // watched reads all payments that anybody must watch.
 func (s *seat) watched(ctx context.Context, now time.Time) ([]relay.Payment, error) {
-	if err := s.call(ctx, func(time.Time) {}); err != nil {
+	if err := s.call(ctx, "watched", func(time.Time) {}); err != nil {
 		return nil, err
 	}
 	return s.store.Watched(ctx, "", now, 1000) // a plan has a few payments
@@ -42,7 +42,7 @@ func (s *seat) OfSlots(ctx context.Context, slots []string, open bool, after str
 
 // FindAll reads payments.
 func (s *seat) FindAll(ctx context.Context, ids []string) (found []relay.Payment, err error) {
-	if err := s.call(ctx, func(time.Time) {}); err != nil {
+	if err := s.call(ctx, "FindAll", func(time.Time) {}); err != nil {
 		return nil, err
 	}
 	for _, id := range ids {
@@ -68,7 +68,7 @@ func (s *seat) Revisions(ctx context.Context, ids []string) (map[string]int64, e
 
 // StartSweep starts a sweep for all, unless the last one was started less than every ago.
 func (s *seat) StartSweep(ctx context.Context, every time.Duration) error {
-	return s.call(ctx, func(now time.Time) {
+	return s.call(ctx, "StartSweep", func(now time.Time) {
 		if s.sweep.Number == 0 || now.Sub(s.sweep.StartedAt) >= every {
 			s.sweep = store.Sweep{Number: s.sweep.Number + 1, StartedAt: now.UTC(), Parts: map[string]string{}}
 		}
@@ -77,7 +77,7 @@ func (s *seat) StartSweep(ctx context.Context, every time.Duration) error {
 
 // LastSweep reads the last sweep.
 func (s *seat) LastSweep(ctx context.Context) (last store.Sweep, err error) {
-	err = s.call(ctx, func(now time.Time) {
+	err = s.call(ctx, "LastSweep", func(now time.Time) {
 		if s.sweep.Number > 0 {
 			last = store.Sweep{Number: s.sweep.Number, StartedAt: s.sweep.StartedAt, Age: now.Sub(s.sweep.StartedAt)}
 		}
@@ -87,7 +87,7 @@ func (s *seat) LastSweep(ctx context.Context) (last store.Sweep, err error) {
 
 // SweepParts adds what the replicas wrote of it.
 func (s *seat) SweepParts(ctx context.Context, into *store.Sweep) error {
-	return s.call(ctx, func(now time.Time) {
+	return s.call(ctx, "SweepParts", func(now time.Time) {
 		into.Parts, into.Present = maps.Clone(s.sweep.Parts), map[string]bool{}
 		for id, r := range s.replicas {
 			if r.holds(now) {
@@ -99,7 +99,7 @@ func (s *seat) SweepParts(ctx context.Context, into *store.Sweep) error {
 
 // SetSweepPart writes how far a replica is.
 func (s *seat) SetSweepPart(ctx context.Context, me, part string) error {
-	return s.call(ctx, func(time.Time) {
+	return s.call(ctx, "SetSweepPart", func(time.Time) {
 		if s.sweep.Parts != nil {
 			s.sweep.Parts[me] = part
 		}
@@ -108,7 +108,7 @@ func (s *seat) SetSweepPart(ctx context.Context, me, part string) error {
 
 // Tell sends a notification to all that listen, in order; some get lost on the way when the plan says so.
 func (s *seat) Tell(ctx context.Context, message string) error {
-	return s.call(ctx, func(now time.Time) {
+	return s.call(ctx, "Tell", func(now time.Time) {
 		s.told++
 		for to := range s.listeners {
 			draw := s.world.dice.roll("notification", s.told, to.post)
@@ -141,7 +141,7 @@ func (s *seat) deliver(to *listener, at time.Time, message string) {
 // Listen hears notifications until ctx ends or the connection is cut.
 func (s *seat) Listen(ctx context.Context, ready func(), heard func(message string)) error {
 	me := &listener{heard: make(chan string, maxUnread), post: s.process.post}
-	if err := s.call(ctx, func(time.Time) { s.listeners[me] = struct{}{} }); err != nil {
+	if err := s.call(ctx, "Listen", func(time.Time) { s.listeners[me] = struct{}{} }); err != nil {
 		return err
 	}
 	defer func() {

@@ -45,7 +45,8 @@ func (r *referee) askedTogetherLocked(l *life, process, what, key string) {
 	if now > all.heldFrom+holdTold && now < all.held-grain && !plan.befalls(databaseAway, databaseGone) && d.quiet(takeover) {
 		r.failLocked("a 429 at one stops all replicas", "relay#%s asks %s before the end of Retry-After", process, all.held-now)
 	}
-	if f := r.keys[key]; what == "status" && f != nil && f.order.session == 0 && d.lapsed("relay#"+process) > 12*time.Second && now-f.poked > 20*time.Second {
+	alone := plan.mishap(now, databaseAway, r.world.postOf(process)) && !plan.recent(now, takeover, databaseGone, replicaFrozen) && plan.calm("dollr")
+	if f := r.keys[key]; alone && what == "status" && f != nil && f.order.session == 0 && d.lapsed("relay#"+process) > 3*time.Second && now-f.poked > 20*time.Second {
 		r.failLocked("who has lost its lease asks nothing", "relay#%s asks about order %d", process, f.order.number)
 	}
 	// A question that waited since before the payment changed hands is not taken back: for its turn while Dollr limits the rate,
@@ -105,9 +106,9 @@ func (r *referee) openPages() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p, now := r.world.plan, r.world.now()
-	const takes = 20 * time.Second
+	const takes, backoff = 20 * time.Second, 90 * time.Second // keys and joins that failed are tried again within 60 s
 	jumped := slices.ContainsFunc(p.jumps, func(j jump) bool { return j.at <= now && now < j.at+takes })
-	if jumped || !p.healthy(now, takes, "dollr", diskFull) || p.recent(now, takes, dollrAway) || r.world.misled() {
+	if jumped || !p.healthy(now, backoff, "dollr", realtimePoint, diskFull) || p.recent(now, backoff, dollrAway, realtimeAway) || r.world.misled() {
 		return
 	}
 	for v := range r.views {

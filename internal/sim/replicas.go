@@ -47,6 +47,9 @@ func (p *plan) drawReplicas() {
 		if m.what == replicaKilled || m.what == replicaRestarted {
 			m.post = 1 + r.IntN(p.replicas-1) // crashes are the first one's
 		}
+		if m.what == databaseAway && chance(r, 0.5) {
+			m.lasts += 15 * time.Second // its lease runs out
+		}
 		m.lasts = min(m.lasts, p.lasts-m.at)
 		p.mishaps = append(p.mishaps, m)
 	}
