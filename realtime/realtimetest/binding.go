@@ -105,8 +105,7 @@ func covers(pattern, name string) bool {
 	return pattern == "*" || pattern == name || like(pattern, name, false)
 }
 
-// wants reports whether a change reaches this binding: filters look at the new row, of a DELETE at what is left of the old one,
-// and a column that is not there fails the filter.
+// wants reports whether a change reaches this binding; a column that is not there fails the filter.
 func (b binding) wants(c Change, t Table) bool {
 	if b.event != "*" && b.event != c.Type || !b.covers(t) {
 		return false
@@ -114,12 +113,8 @@ func (b binding) wants(c Change, t Table) bool {
 	if c.toEveryone() {
 		return true
 	}
-	row := c.Record
-	if c.Type == Delete {
-		row = c.OldRecord
-	}
 	for _, f := range b.filters {
-		if !f.matches(row) {
+		if !f.matches(c.row()) {
 			return false
 		}
 	}

@@ -38,6 +38,14 @@ type Change struct {
 
 func (c Change) toEveryone() bool { return c.Error == ErrorUnauthorized || c.Error == ErrorNoKey }
 
+// row is what filters look at: the new row, of a DELETE what is left of the old one.
+func (c Change) row() Row {
+	if c.Type == Delete {
+		return c.OldRecord
+	}
+	return c.Record
+}
+
 // Change publishes a row of the first table: INSERT when its reference_id is new to this server, UPDATE after that.
 // A missing id is filled in.
 func (s *Server) Change(row Row) {
@@ -121,7 +129,7 @@ func (c *conn) deliver(changes []Change) {
 // audience is the channels that a change reaches, in the order of their topics so that a seeded run repeats.
 func (c *conn) audience(change Change, table Table) []*channel {
 	var all []*channel
-	for _, ch := range c.channels {
+	for _, ch := range c.channels.candidates(change) {
 		if !ch.subscribed || ch.orphaned || len(ch.matching(change, table)) == 0 {
 			continue
 		}
@@ -130,7 +138,7 @@ func (c *conn) audience(change Change, table Table) []*channel {
 		}
 	}
 	slices.SortFunc(all, func(a, b *channel) int { return strings.Compare(a.topic, b.topic) })
-	return all
+	return slices.Compact(all)
 }
 
 // noise sends what a client has to ignore, when asked for.

@@ -24,15 +24,15 @@ type conn struct {
 	posted []func()
 	wake   chan struct{}
 
-	channels map[string]*channel // by topic
-	alive    chan struct{}       // the client has sent something
+	channels roster
+	alive    chan struct{} // the client has sent something
 }
 
 func newConn(ctx context.Context, s *Server, id int, ws *websocket.Conn, vsn int, token string, end context.CancelFunc) *conn {
 	return &conn{
 		srv: s, id: id, ws: ws, vsn: vsn, token: token, end: end, ended: ctx.Done(),
 		patience: func() (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, 10*time.Second) },
-		wake:     make(chan struct{}, 1), channels: map[string]*channel{}, alive: make(chan struct{}, 1),
+		wake:     make(chan struct{}, 1), channels: newRoster(), alive: make(chan struct{}, 1),
 	}
 }
 
@@ -149,7 +149,7 @@ func (c *conn) handle(data []byte) {
 
 // toChannel handles a frame that presupposes a join.
 func (c *conn) toChannel(m message) {
-	ch, ok := c.channels[m.topic]
+	ch, ok := c.channels.byTopic[m.topic]
 	if !ok {
 		m.joinRef = nil
 		if m.event == eventLeave {
@@ -199,7 +199,7 @@ func (c *conn) close(code websocket.StatusCode) {
 }
 
 func (c *conn) stopTimers() {
-	for _, ch := range c.channels {
+	for _, ch := range c.channels.byTopic {
 		ch.stop()
 	}
 }

@@ -69,7 +69,7 @@ func (s *Server) SetFaults(f Faults) {
 func (s *Server) Crash(topic string) {
 	s.eachChannel(topic, func(c *conn, ch *channel) {
 		ch.stop()
-		delete(c.channels, ch.topic)
+		c.channels.remove(ch)
 		c.send(message{joinRef: ch.joinRef, ref: ch.joinRef, topic: ch.topic, event: eventError, payload: mustJSON(object{"reason": "channel_crash"})})
 	})
 }
@@ -99,7 +99,7 @@ func (s *Server) StaleClose(topic string) {
 func (s *Server) Forget(topic string) {
 	s.eachChannel(topic, func(c *conn, ch *channel) {
 		ch.stop()
-		delete(c.channels, ch.topic)
+		c.channels.remove(ch)
 	})
 }
 
@@ -112,7 +112,7 @@ func (s *Server) Orphan(topic string) {
 func (s *Server) Drain() {
 	s.each(func(c *conn) {
 		c.post(func() {
-			for _, ch := range c.channels {
+			for _, ch := range c.channels.byTopic {
 				c.send(message{topic: ch.topic, event: eventSystem, payload: mustJSON(object{
 					"extension": "system", "status": "ok", "message": "Server requested disconnect",
 				})})
@@ -142,7 +142,7 @@ func (s *Server) SendBinary(frame []byte) {
 func (s *Server) eachChannel(topic string, f func(*conn, *channel)) {
 	s.each(func(c *conn) {
 		c.post(func() {
-			for _, ch := range c.channels {
+			for _, ch := range c.channels.byTopic {
 				if topic == "" || ch.sub() == topic {
 					f(c, ch)
 				}

@@ -62,8 +62,8 @@ func (c *conn) join(m message) {
 	if c.srv.Faults().MuteJoins {
 		return
 	}
-	old := c.channels[m.topic]
-	delete(c.channels, m.topic)
+	old := c.channels.byTopic[m.topic]
+	c.channels.remove(old)
 	defer func() {
 		if old != nil {
 			old.stop()
@@ -86,7 +86,7 @@ func (c *conn) join(m message) {
 	}
 	var echo []json.RawMessage
 	ch.bindings, echo = parseBindings(p.Config.Changes)
-	c.channels[m.topic] = ch
+	c.channels.add(ch)
 	c.send(m.reply("ok", object{"postgres_changes": c.srv.Faults().echo(echo)}))
 	if len(ch.bindings) > 0 {
 		c.confirmAfter(ch, c.srv.opts.SystemDelay)
@@ -105,7 +105,7 @@ func (c *conn) mayJoin(topic, token string) (claims, string) {
 	if !c.srv.joinAllowed() {
 		return claims{}, "ClientJoinRateLimitReached: Too many joins per second"
 	}
-	if len(c.channels) >= c.srv.opts.MaxChannels {
+	if len(c.channels.byTopic) >= c.srv.opts.MaxChannels {
 		return claims{}, "ChannelRateLimitReached: Too many channels"
 	}
 	cl, err := c.srv.verify(token)
@@ -158,7 +158,7 @@ func (c *conn) system(ch *channel, extension, status, text string) {
 // closeChannel ends a channel with phx_close, whose ref is the join's.
 func (c *conn) closeChannel(ch *channel) {
 	ch.stop()
-	delete(c.channels, ch.topic)
+	c.channels.remove(ch)
 	c.send(message{joinRef: ch.joinRef, ref: ch.joinRef, topic: ch.topic, event: eventClose, payload: mustJSON(object{})})
 }
 

@@ -241,7 +241,7 @@ func (s *Server) Channels() map[string]int {
 	counts := map[string]int{}
 	s.each(func(c *conn) {
 		topics := make(chan []string, 1)
-		c.post(func() { topics <- slices.Collect(maps.Keys(c.channels)) })
+		c.post(func() { topics <- slices.Collect(maps.Keys(c.channels.byTopic)) })
 		select {
 		case <-c.ended:
 		case joined := <-topics:
