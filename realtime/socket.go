@@ -125,6 +125,9 @@ func (f *Feed) readSocket(ctx context.Context, conn *websocket.Conn, s *socket) 
 
 // decode reads a frame on the socket's own goroutine, so that the loop only decides.
 func decode(s *socket, data []byte) any {
+	if frame, c, ok := decodeChangeFrame(data); ok {
+		return frameCame{s, frame, c}
+	}
 	frame, err := DecodeFrame(data)
 	if err != nil {
 		return frameIgnored{"malformed"}
