@@ -217,9 +217,11 @@ func (h *heart) truth(id string, via relay.Via, word string) relay.Payment {
 	return p
 }
 
-// hint lets realtime say something.
+// hint lets realtime say something, and what follows from it happen.
 func (h *heart) hint(id, word string) {
 	h.Hear(id, relay.Heard{Change: &relay.Change{Status: word, At: time.Now()}})
+	time.Sleep(2 * time.Millisecond) // first of all come the pages
+	synctest.Wait()
 }
 
 // live lets realtime prove itself, and truth catch up.

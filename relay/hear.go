@@ -7,10 +7,16 @@ import (
 )
 
 const (
-	// hintCommitters write hints to the database while the feed goes on; several share one fsync.
+	// pagesFirst is how long pages have the processor to themselves: what else follows from a hint waits, so that of a burst
+	// of hints each one is on its way to its pages before the first question gets in between.
+	pagesFirst = time.Millisecond
+	// hintHeld is how long a hint waits to be written together with Dollr's answer to it: with a commit of its own each hint
+	// would cost the disk twice as much.
+	hintHeld = time.Second
+	// hintCommitters write hints that were not answered; several share one fsync.
 	hintCommitters = 8
-	// maxWaitingHints bounds the hints that wait for a slow database. One that finds no room is
-	// not written: pages have seen it and Dollr is asked all the same.
+	// maxWaitingHints bounds the hints that wait for an answer or a slow database. One that finds no room is written with the
+	// answer only: pages have seen it and Dollr is asked all the same.
 	maxWaitingHints = 4096
 )
 
@@ -28,8 +34,9 @@ type Change struct {
 
 // heardHint is a hint that pages have seen and the database has not.
 type heardHint struct {
-	id   string
-	hint Hint
+	id    string
+	hint  Hint
+	shown bool
 }
 
 // Hear takes what the feed reports of a payment. It does not block.
@@ -56,8 +63,8 @@ func (r *Relay) Hear(id string, heard Heard) {
 	}
 }
 
-// hearChange shows a change to pages before anything else happens, as the unverified hint that it
-// is; then Dollr is asked, and the hint is committed.
+// hearChange shows a change to pages, as the unverified hint that it is. A moment later Dollr is asked and the hint is
+// committed, see [Relay.followHints].
 func (r *Relay) hearChange(id string, change Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,42 +77,112 @@ func (r *Relay) hearChange(id string, change Change) {
 	if rumor := outcomeOf(w.p.Operation, normalHint(change.Status)); rumor.Final() && (rumor != w.rumor || now.Sub(w.rumorAt) >= HintLife) {
 		w.rumor, w.rumorAt = rumor, now
 	}
-	hint := Hint{Status: change.Status, At: now}
-	p, effects := Decide(w.p, hint, now)
+	heard := heardHint{id: id, hint: Hint{Status: change.Status, At: now}}
+	p, effects := Decide(w.p, heard.hint, now)
 	for _, effect := range effects {
 		switch effect := effect.(type) {
 		case Publish:
-			r.hub.publish(effect.Status)
+			w.p, w.hinted, heard.shown = p, true, true
 			r.tell(News{ID: id, Status: &effect.Status})
+			r.hub.publish(effect.Status)
 			r.opts.Monitor.HintToPage(now.Sub(change.At))
-			w.p, w.hinted = p, true
-			r.refreshLocked(w)
-			r.keepHint(heardHint{id, hint})
 		case AskNow:
-			r.refreshLocked(w)
-			r.asker.AskAgain(Question{Payment: p, Via: ViaVerify, Urgency: UrgentVerify})
+			if r.heard = append(r.heard, heard); len(r.heard) == 1 {
+				r.follows.Reset(pagesFirst)
+			}
 		case Record, Report, UnknownWord:
 		}
 	}
 }
 
-func (r *Relay) keepHint(h heardHint) {
-	select {
-	case r.hints <- h:
-	default:
+// followHints does what follows from hints once pages were shown them, until ctx ends.
+func (r *Relay) followHints(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.follows.C:
+			for _, h := range r.takeHeard() {
+				r.followHint(h)
+			}
+		}
 	}
 }
 
-// commitHints writes hints to the row and the timeline until ctx ends.
+func (r *Relay) takeHeard() []heardHint {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	heard := r.heard
+	r.heard = nil
+	return heard
+}
+
+func (r *Relay) followHint(h heardHint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.watches[h.id]
+	if w == nil {
+		return
+	}
+	if h.shown {
+		w.unwritten = append(w.unwritten, h.hint)
+		select {
+		case r.hints <- h:
+		default:
+		}
+	}
+	r.refreshLocked(w)
+	r.asker.AskAgain(Question{Payment: w.p, Via: ViaVerify, Urgency: UrgentVerify})
+}
+
+// takeUnwritten returns the payment's hints for whoever writes to its row next.
+func (r *Relay) takeUnwritten(id string) []Hint {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.watches[id]
+	if w == nil {
+		return nil
+	}
+	hints := w.unwritten
+	w.unwritten = nil
+	return hints
+}
+
+// decideHints is what Decide says of hints that were shown and asked about before: entries of the timeline.
+func decideHints(p Payment, hints []Hint) (Payment, []Effect) {
+	var records []Effect
+	for _, hint := range hints {
+		var effects []Effect
+		p, effects = Decide(p, hint, hint.At)
+		for _, effect := range effects {
+			if record, ok := effect.(Record); ok {
+				records = append(records, record)
+			}
+		}
+	}
+	return p, records
+}
+
+// commitHints writes hints that no answer has come to, until ctx ends.
 func (r *Relay) commitHints(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case h := <-r.hints:
-			_, _, err := r.store.Apply(ctx, h.id, func(p Payment) (Payment, []Effect) {
-				return Decide(p, h.hint, h.hint.At)
-			})
+			timer.Reset(min(hintHeld, hintHeld-r.now().Sub(h.hint.At))) // the clock may have been set back
+			select {
+			case <-ctx.Done():
+				return
+			case <-timer.C:
+			}
+			hints := r.takeUnwritten(h.id)
+			if hints == nil {
+				continue
+			}
+			_, _, err := r.store.Apply(ctx, h.id, func(p Payment) (Payment, []Effect) { return decideHints(p, hints) })
 			r.storeAnswered(err)
 			if err != nil && ctx.Err() == nil {
 				r.log.WarnContext(ctx, "hint not committed", slog.String("payment", h.id), slog.Any("err", err))

@@ -32,12 +32,14 @@ type Relay struct {
 	now      func() time.Time
 	log      *slog.Logger
 
-	hints  chan heardHint // waiting to be committed
-	woken  chan struct{}
-	reread chan struct{} // there are touched ones
-	behind chan struct{} // news may have been lost
+	hints   chan heardHint // waiting to be written
+	follows *time.Timer    // pages have had their moment, see pagesFirst
+	woken   chan struct{}
+	reread  chan struct{} // there are touched ones
+	behind  chan struct{} // news may have been lost
 
 	mu        sync.Mutex
+	heard     []heardHint // shown to pages, and nothing else yet
 	watches   map[string]*watch
 	wakeups   wakeups
 	dollrDown bool            // the breaker is open
@@ -76,10 +78,12 @@ func New(parts Parts, opts Options) (*Relay, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
+	follows := time.NewTimer(time.Hour)
+	follows.Stop()
 	return &Relay{
 		opts: opts, store: parts.Store, feed: parts.Feed, asker: parts.Asker, schedule: parts.Schedule,
 		replicas: parts.Replicas, reported: parts.Reported, hub: NewHub(), now: opts.Now, log: opts.Logger,
-		watches: map[string]*watch{}, words: map[string]bool{}, woken: make(chan struct{}, 1), hints: make(chan heardHint, maxWaitingHints),
+		watches: map[string]*watch{}, words: map[string]bool{}, woken: make(chan struct{}, 1), hints: make(chan heardHint, maxWaitingHints), follows: follows,
 		owned: map[string]bool{}, touched: map[string]bool{}, reread: make(chan struct{}, 1), behind: make(chan struct{}, 1),
 	}, nil
 }
@@ -103,6 +107,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	for range hintCommitters {
 		helpers.Go(func() { r.commitHints(ctx) })
 	}
+	helpers.Go(func() { r.followHints(ctx) })
 	helpers.Go(func() { r.watchStore(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -195,11 +200,13 @@ func (r *Relay) Verify(ctx context.Context, id string, via Via) (Payment, error)
 // Observe commits what Decide says of an observation, and then carries out its effects. An error
 // means that nothing was committed and nobody was told.
 func (r *Relay) Observe(ctx context.Context, id string, seen Observation) (Payment, error) {
-	now, deaf := r.now(), r.deaf(id)
+	now, deaf, hints := r.now(), r.deaf(id), r.takeUnwritten(id)
 	before := Payment{}
 	p, effects, err := r.store.Apply(ctx, id, func(p Payment) (Payment, []Effect) {
 		before = p
-		return Decide(p, seen, now)
+		p, records := decideHints(p, hints)
+		p, effects := Decide(p, seen, now)
+		return p, append(records, effects...)
 	})
 	r.storeAnswered(err)
 	if errors.Is(err, ErrNotFound) {

@@ -16,6 +16,7 @@ type watch struct {
 	following bool      // the feed was asked to follow it
 	live      bool      // and has proof that it does
 	hinted    bool      // pages were shown a hint that still stands
+	unwritten []Hint    // that pages were shown and the row has not got
 	link      Link      // as pages were last told
 	askedAt   time.Time
 	lostAt    time.Time // when realtime ceased to be proven

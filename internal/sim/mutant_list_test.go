@@ -23,7 +23,7 @@ func mutants() []mutant {
 			"a hint causes no question", "relay/hear.go", "	w.newsAt, w.heardAt = now, now\n",
 			"	if _, shown := Decide(w.p, Hint{Status: change.Status, At: now}, now); len(shown) > 1 {\n		r.hub.publish(shown[0].(Publish).Status)\n		return\n	}\n",
 		},
-		{"a hint is truth", "relay/hear.go", "return Decide(p, h.hint, h.hint.At)", "return Decide(p, Truth{Via: ViaRealtime, Status: normalHint(h.hint.Status)}, h.hint.At)"},
+		{"a hint is truth", "relay/hear.go", "Decide(p, hint, hint.At)", "Decide(p, Truth{Via: ViaRealtime, Status: normalHint(hint.Status)}, hint.At)"},
 		{"leases are ignored", outbox, "next_at <= $3 AND lease_until <= $3 AND `+oldest+`", "next_at <= $3 AND `+oldest+`"},
 		{"leases are not renewed", "relay/callback/health.go", "if len(e.flying) == 0 {", "if len(e.flying) >= 0 {"},
 		{"a wake-up is lost", "internal/app/wire.go", "	a.reports.Ring()\n	a.wakeSender(callbackURL)", "	a.reports.Ring()"},
