@@ -1,22 +1,16 @@
 package api
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
 const (
 	// hands is how many pages are written to at the same time.
 	hands = 64
-	// heldUpAfter is how long a write may take before somebody else takes its place. Hands times
-	// that long, 1,000 pages that do not read delay the others by some 30 ms.
-	heldUpAfter = 2 * time.Millisecond
 	// pagesPerHand is how many pages wait before another hand helps.
 	pagesPerHand = 8
 )
 
 // crew writes to pages. Whoever has something for a page queues it; a few goroutines, which are there
-// only while there is work, work the queue off. One that is held up by a slow page counts no more and
+// only while there is work, work the queue off. One that has to wait for a page counts no more and
 // leaves when it is through: another takes its place at once, so that pages which do not read delay nobody.
 type crew struct {
 	mu      sync.Mutex
@@ -47,9 +41,7 @@ func (c *crew) hireLocked() {
 // work attends to page after page until none waits, or another has taken its place.
 func (c *crew) work() {
 	for p := c.next(); p != nil; p = c.next() {
-		heldUp := time.AfterFunc(heldUpAfter, c.replace)
-		p.attend()
-		if !heldUp.Stop() {
+		if p.attend() {
 			return
 		}
 	}

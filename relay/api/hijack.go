@@ -16,7 +16,8 @@ const writeBuffer = 256
 type frugal struct {
 	http.ResponseWriter
 
-	in *inlet // after Hijack
+	in  *inlet  // after Hijack
+	out *outlet // likewise
 }
 
 // Hijack implements [http.Hijacker].
@@ -25,14 +26,14 @@ func (f *frugal) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("take over connection: %w", err)
 	}
-	f.in = &inlet{conn: conn}
+	f.in, f.out = &inlet{conn: conn}, &outlet{conn: conn}
 	ahead, _ := large.Peek(large.Reader.Buffered()) // what the page has sent already
 	if len(ahead) > len(f.in.buffer) {
 		_ = conn.Close()
 		return nil, nil, errors.New("a page has nothing to say, and says it before the handshake")
 	}
 	f.in.filled = copy(f.in.buffer[:], ahead)
-	return inletConn{conn, f.in}, bufio.NewReadWriter(bufio.NewReaderSize(nil, 0), bufio.NewWriterSize(conn, writeBuffer)), nil
+	return inletConn{conn, f.in}, bufio.NewReadWriter(bufio.NewReaderSize(nil, 0), bufio.NewWriterSize(f.out, writeBuffer)), nil
 }
 
 // inletConn is the connection as the library has it.

@@ -94,21 +94,24 @@ func (in *inlet) fill() error {
 // but pongs and close.
 func (p *socket) listen() {
 	defer p.server.sockets.remove(p)
-	defer func() { _ = p.conn.CloseNow() }()
-	for {
-		if err := p.in.fill(); err != nil {
-			p.part()
-			return
-		}
-		_, message, err := p.conn.Reader(context.Background()) // what it reads is there already
-		if errors.Is(err, errDry) {
-			continue
-		}
-		if err == nil {
-			p.refuse(message)
-		}
-		return
+	for p.hear() {
 	}
+}
+
+// hear takes what comes next from the page. It is false at the end of the connection, after which nobody writes.
+func (p *socket) hear() bool {
+	failed := p.in.fill()
+	p.out.turn.Lock() // the library answers
+	defer p.out.turn.Unlock()
+	if failed != nil {
+		p.part()
+	} else if _, message, err := p.conn.Reader(context.Background()); errors.Is(err, errDry) { // what it reads is there already
+		return true
+	} else if err == nil {
+		p.refuse(message)
+	}
+	_ = p.conn.CloseNow()
+	return false
 }
 
 // part closes with the code that tells the page why. It takes as long as the page takes to answer.

@@ -18,6 +18,7 @@ type socket struct {
 	server    *Server
 	conn      *websocket.Conn
 	in        *inlet
+	out       *outlet
 	page      *relay.Page // nil if the page was upgraded only to be told why not
 	paymentID string
 
@@ -29,6 +30,7 @@ type socket struct {
 	mu      sync.Mutex
 	due     duty
 	working bool // the crew has it, or it is not open yet
+	heldUp  bool // whoever has it waits for it, or did
 	reason  why  // why it ends; the first one counts
 }
 
@@ -68,22 +70,37 @@ func (p *socket) because(reason why) why {
 	return p.reason
 }
 
-// attend does what is due until nothing is. Only one member of the crew does it at a time.
-func (p *socket) attend() {
+// attend does what is due until nothing is, and reports whether the page had to be waited for. Only one member of the crew
+// does it at a time.
+func (p *socket) attend() (heldUp bool) {
 	for {
 		p.mu.Lock()
 		due, reason := p.due, p.reason
 		p.due = 0
 		p.working = due != 0
+		if due == 0 {
+			heldUp, p.heldUp = p.heldUp, false
+		}
 		p.mu.Unlock()
 		switch {
 		case due == 0:
-			return
+			return heldUp
 		case reason == "":
 			p.write(due)
 		case due&dutyClose != 0:
 			p.interrupt(reason)
 		}
+	}
+}
+
+// holdUp lets another member of the crew take the place of the one that has to wait for this page.
+func (p *socket) holdUp() {
+	p.mu.Lock()
+	first := !p.heldUp
+	p.heldUp = true
+	p.mu.Unlock()
+	if first {
+		p.server.sockets.crew.replace()
 	}
 }
 
@@ -112,21 +129,18 @@ func (p *socket) write(due duty) {
 
 // send implements [connection].
 func (p *socket) send(_ string, body []byte, _ int64) error {
-	if err := p.in.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
+	p.out.take(p.holdUp)
+	defer p.out.give()
 	return p.conn.Write(context.Background(), websocket.MessageText, body) // a context with an end would cost a goroutine
 }
 
 // ping writes both pings at once: a text frame with the message that scripts see, and a ping frame. The
-// library's own Ping would hold a goroutine until the pong. Nothing of ours is being written meanwhile,
-// and the library writes a control frame at once, so no other frame is cut apart.
+// library's own Ping would hold a goroutine until the pong.
 func (p *socket) ping() error {
 	const message = `{"type":"ping"}`
-	if err := p.in.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	if _, err := p.in.conn.Write([]byte("\x81\x0f" + message + "\x89\x00")); err != nil { // \x0f: 15 bytes
+	p.out.take(p.holdUp)
+	defer p.out.give()
+	if _, err := p.out.Write([]byte("\x81\x0f" + message + "\x89\x00")); err != nil { // \x0f: 15 bytes
 		return err
 	}
 	p.server.Monitor.PageMessage("ping")

@@ -71,7 +71,7 @@ func (p *socket) accept(c echo.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.in = w.in
+	p.in, p.out = w.in, w.out
 	p.conn.SetReadLimit(maxInbound)
 	return nil
 }

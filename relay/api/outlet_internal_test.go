@@ -1,0 +1,94 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestOutlet_waitsOnlyForWhoDoesNotRead fills a connection until the kernel has no more room.
+func TestOutlet_waitsOnlyForWhoDoesNotRead(t *testing.T) {
+	t.Parallel()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	page, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = page.Close() }()
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+
+	out := &outlet{conn: conn}
+	frame := bytes.Repeat([]byte("0123456789abcdef"), 1<<12)
+	sent, held := 0, make(chan struct{})
+	var received bytes.Buffer
+	read := make(chan error, 1)
+	go func() {
+		<-held // only then somebody reads
+		_, err := io.Copy(&received, page)
+		read <- err
+	}()
+	for waits := 0; waits == 0; sent++ {
+		if sent > 1<<12 {
+			t.Fatalf("%d bytes were taken from a connection that nobody reads", sent*len(frame))
+		}
+		out.take(func() { waits++; close(held) })
+		n, err := out.Write(frame)
+		out.give()
+		if n != len(frame) || err != nil {
+			t.Fatalf("Write() = %d, %v, want all %d bytes", n, err, len(frame))
+		}
+	}
+	if sent == 1 {
+		t.Error("the first frame had to wait")
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-read; err != nil {
+		t.Fatal(err)
+	}
+	if want := bytes.Repeat(frame, sent); !bytes.Equal(received.Bytes(), want) {
+		t.Errorf("%d bytes arrived, not the %d that were sent", received.Len(), len(want))
+	}
+}
+
+func TestOutlet_waitsNotForever(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		conn, page := net.Pipe()
+		defer func() { _ = page.Close() }()
+		out := &outlet{conn: conn}
+		began, waits := time.Now(), 0
+		out.take(func() { waits++ })
+		_, err := out.Write([]byte("nobody reads"))
+		out.give()
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != writeTimeout || waits != 1 {
+			t.Errorf("Write() = %v after %s with %d waits, want the time-out after %s with one", err, time.Since(began), waits, writeTimeout)
+		}
+	})
+}
+
+// TestOutlet_crewDoesNotWaitForAnAnswerUnseen has the crew come while the page's own goroutine writes.
+func TestOutlet_crewDoesNotWaitForAnAnswerUnseen(t *testing.T) {
+	t.Parallel()
+	out := &outlet{}
+	out.turn.Lock()
+	out.take(out.turn.Unlock) // the crew is told, and only then its turn comes
+	out.give()
+	if !out.turn.TryLock() {
+		t.Error("nobody writes, and nobody may")
+	}
+}
