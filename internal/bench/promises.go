@@ -22,6 +22,8 @@ type promises struct {
 	Rate     int    `default:"500" help:"Hints a second."`
 	Ends     int    `default:"50" help:"Payments a second that end, from the terminal hint to the callback."`
 	Payments int    `default:"5000" help:"Payments that go from registration to an acknowledged callback."`
+	Hints    bool   `help:"Measure nothing but hint → page, of the relay and of the floor in turn."`
+	Binary   string `type:"existingfile" placeholder:"FILE" help:"Measure this relay instead of building one."`
 	Write    string `type:"path" placeholder:"FILE" help:"Also put the table into this file, between its markers."`
 }
 
@@ -32,9 +34,11 @@ func (c *promises) Run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	binary, err := build(ctx, folder)
-	if err != nil {
-		return err
+	binary := c.Binary
+	if binary == "" {
+		if binary, err = build(ctx, folder); err != nil {
+			return err
+		}
 	}
 	var t table
 	steps := []func() error{
@@ -45,6 +49,9 @@ func (c *promises) Run(ctx context.Context) error {
 		},
 		func() error { return c.throughPostgres(ctx, &t, binary) },
 	}
+	if c.Hints {
+		steps = steps[1:2]
+	}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -52,7 +59,7 @@ func (c *promises) Run(ctx context.Context) error {
 	}
 	text := t.markdown()
 	fmt.Print(text)
-	if c.Write != "" {
+	if c.Write != "" && !c.Hints {
 		return replace(c.Write, "promises", machine()+"\n\n"+text)
 	}
 	return nil
@@ -102,12 +109,12 @@ func ready(ctx context.Context, relay *process) (bool, error) {
 // pages measures the relay and the floor with so many pages, in turn.
 func (c *promises) pages(ctx context.Context, t *table, binary, folder string) error {
 	most := slices.Max(c.Pages)
-	for _, n := range c.Pages {
+	for round, n := range c.Pages {
 		floor, err := c.floorPages(ctx, n)
 		if err != nil {
 			return fmt.Errorf("floor with %d pages: %w", n, err)
 		}
-		relay, err := c.relayPages(ctx, n, binary, "sqlite:"+filepath.Join(folder, fmt.Sprintf("pages%d.db", n)))
+		relay, err := c.relayPages(ctx, n, binary, "sqlite:"+filepath.Join(folder, fmt.Sprintf("pages%d.db", round)))
 		if err != nil {
 			return fmt.Errorf("relay with %d pages: %w", n, err)
 		}
@@ -118,15 +125,19 @@ func (c *promises) pages(ctx context.Context, t *table, binary, folder string) e
 			return text
 		}
 		pages := fmt.Sprintf("%d pages: ", n)
-		t.add(pages+"memory a page", promised("12 KB, half the floor's"), kb(relay.bytes), kb(floor.bytes))
-		t.add(pages+"memory of the process", promised("150 MB"), mb(relay.resident), mb(floor.resident))
-		t.add(pages+"processor while idle", promised("3 % of a core"), fmt.Sprintf("%.1f %%", relay.idle*100), "")
-		t.add(pages+"back after all were cut", promised("1.7 s"), relay.back.Round(10*time.Millisecond).String(), floor.back.Round(10*time.Millisecond).String())
-		t.add(pages+"memory meanwhile", promised("under twice"), mb(relay.peak), mb(floor.peak))
+		if !c.Hints {
+			t.add(pages+"memory a page", promised("12 KB, half the floor's"), kb(relay.bytes), kb(floor.bytes))
+			t.add(pages+"memory of the process", promised("150 MB"), mb(relay.resident), mb(floor.resident))
+			t.add(pages+"processor while idle", promised("3 % of a core"), fmt.Sprintf("%.1f %%", relay.idle*100), "")
+			t.add(pages+"back after all were cut", promised("1.7 s"), relay.back.Round(10*time.Millisecond).String(), floor.back.Round(10*time.Millisecond).String())
+			t.add(pages+"memory meanwhile", promised("under twice"), mb(relay.peak), mb(floor.peak))
+		}
 		t.add(pages+fmt.Sprintf("hint → page at %d/s, p50", c.Rate), promised("1 ms, 1.3 × the floor"), ms(percentile(relay.hints, 50)), ms(percentile(floor.hints, 50)))
 		t.add(pages+"p99", promised("10 ms, 1.3 × the floor"), ms(percentile(relay.hints, 99)), ms(percentile(floor.hints, 99)))
-		t.add(pages+fmt.Sprintf("terminal hint → callback at %d/s, p50", c.Ends), promised("10 ms"), ms(percentile(relay.callbacks, 50)), "")
-		t.add(pages+"p99 of that", "", ms(percentile(relay.callbacks, 99)), "")
+		if !c.Hints {
+			t.add(pages+fmt.Sprintf("terminal hint → callback at %d/s, p50", c.Ends), promised("10 ms"), ms(percentile(relay.callbacks, 50)), "")
+			t.add(pages+"p99 of that", "", ms(percentile(relay.callbacks, 99)), "")
+		}
 	}
 	return nil
 }
