@@ -46,6 +46,11 @@ simulator() {
   go test -count=1 -vet=off -timeout 20m -v ./internal/sim | grep -v '^=== '
 }
 
+# allocations counts them, which cannot be done with the race detector.
+allocations() {
+  go test -count=1 -vet=off -run '_allocations$' ./realtime ./relay
+}
+
 # browser_tests drives the built binary in Chromium.
 browser_tests() {
   make --no-print-directory build || return 1
@@ -59,6 +64,7 @@ part "generated files" generated
 part "lint, vet, format" scripts/golangci-lint.sh run ./...
 part "known vulnerabilities" scripts/vuln.sh if-reachable
 part "Go tests, race detector" go_tests
+part "allocations of a hint" allocations
 part "simulator, planted bugs" simulator
 part "fuzzing" scripts/fuzz.sh
 part "browser tests" browser_tests
