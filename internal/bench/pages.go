@@ -73,22 +73,12 @@ func (c *promises) relayPages(ctx context.Context, n int, binary, database strin
 		return f, err
 	}
 	defer relay.kill()
-	live, err := w.register(ctx, relay, dollrtest.Collection, "PENDING", n/10, 32)
+	payments, err := w.registerPages(ctx, relay, n)
 	if err != nil {
 		return f, err
 	}
-	others, err := w.register(ctx, relay, dollrtest.Payout, "PENDING", n-n/10, 32)
-	if err != nil {
-		return f, err
-	}
-	if err := await(ctx, "every collection is live", func() (bool, error) {
-		values, err := relay.metrics(ctx)
-		return values[`dollr_relay_payments{link="live"}`] == float64(len(live)), err
-	}); err != nil {
-		return f, err
-	}
-	time.Sleep(5 * time.Second) // first questions are over
-	err = c.measure(ctx, w, relay, append(live, others...), n/10, &f, func(p payment, status string) error {
+	live := payments[:n/10]
+	err = c.measure(ctx, w, relay, payments, n/10, &f, func(p payment, status string) error {
 		return w.dollr.SetStatus(dollrtest.ExecutionKey(dollrtest.Collection, p.Reference), status)
 	})
 	for _, p := range live {
@@ -100,6 +90,24 @@ func (c *promises) relayPages(ctx context.Context, n int, binary, database strin
 		err = fmt.Errorf("%d callbacks for %d payments", len(f.callbacks), len(live))
 	}
 	return f, err
+}
+
+// registerPages makes a payment for each page, the first tenth heard of by realtime, and returns when nothing more happens to them.
+func (w *world) registerPages(ctx context.Context, relay *process, n int) ([]payment, error) {
+	live, err := w.register(ctx, relay, dollrtest.Collection, "PENDING", n/10, 32)
+	if err != nil {
+		return nil, err
+	}
+	others, err := w.register(ctx, relay, dollrtest.Payout, "PENDING", n-n/10, 32)
+	if err != nil {
+		return nil, err
+	}
+	err = await(ctx, "every collection is live", func() (bool, error) {
+		values, err := relay.metrics(ctx)
+		return values[`dollr_relay_payments{link="live"}`] == float64(len(live)), err
+	})
+	time.Sleep(5 * time.Second) // first questions are over
+	return append(live, others...), err
 }
 
 // measure opens the pages, cuts them, opens them again, and changes the first of the payments.

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/dollr-relay/dollr-relay/internal/dollr/dollrtest"
 )
 
 // storm measures only what pages cost and how soon they are back, several times: for work on just that.
@@ -42,11 +40,10 @@ func (c *storm) Run(ctx context.Context) error {
 		return err
 	}
 	defer relay.kill()
-	payments, err := w.register(ctx, relay, dollrtest.Payout, "PENDING", c.Pages, 32)
+	payments, err := w.registerPages(ctx, relay, c.Pages)
 	if err != nil {
 		return err
 	}
-	time.Sleep(5 * time.Second) // first questions are over
 	return c.measure(ctx, "relay", relay, payments)
 }
 
