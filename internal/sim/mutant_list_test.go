@@ -60,7 +60,6 @@ func mutants() []mutant {
 		{"every replica uses the whole rate", leases, "return max(0, min(1/float64(v.Live()), free))", "return min(1, free+1)"},
 		{"a dead replica is mourned for ever", leases, "func (r Replica) Holds() bool { return r.Left > -Grace }", "func (r Replica) Holds() bool { return r.Left > -Grace*1000 }"},
 		{"a replica does not notice a lost lease", keeper, "		if v.Owners[slot] != k.opts.ID {\n			lost", "		if v.Owners[slot] != k.opts.ID && slot == \"\" {\n			lost"},
-		{"a replica asks after its lease has run out", "relay/replicas.go", "return r.replicas != nil && (now.After", "return r.replicas != nil && r.heldUntil.IsZero() && (now.After"},
 		{"what is taken over is not watched", "relay/replicas.go", "			r.follow(p)\n			after = p.ID", "			after = p.ID"},
 		{"a payment with a page here is followed here, too", watch, "want := owns && r.feed != nil", "want := r.feed != nil"},
 		{"the feed begins at its end", "relay/store/reports.go", "ORDER BY position LIMIT $2", "ORDER BY position DESC LIMIT $2"},
