@@ -80,7 +80,6 @@ func (c *storm) measure(ctx context.Context, name string, server *process, payme
 	fmt.Printf("%s: %s before, %s with %d pages, %s a page; back, memory meanwhile, processor:", name, mb(before), mb(open), c.Pages, kb((open-before)/int64(c.Pages)))
 	for range c.Times {
 		pages.cut()
-		time.Sleep(2 * time.Second)
 		computed, _ := server.cpu()
 		peak := server.watch(ctx)
 		back, err := pages.open(ctx, len(payments))

@@ -122,7 +122,7 @@ func (m *merchant) read(ctx context.Context) *state {
 	floor := m.world.referee.floor(m.id)
 	code, p := m.world.call(ctx, m.http, http.MethodGet, "/v1/payments/"+m.id, nil)
 	if code == http.StatusNotFound {
-		m.world.referee.fail("keeps what it acknowledged", "order %d was registered and is not found", m.order.number)
+		m.world.referee.missing(m.order)
 	}
 	if code != http.StatusOK {
 		return nil

@@ -42,6 +42,7 @@ type file struct {
 	askedAt      time.Duration    // when Dollr was asked last
 	hinted       time.Time        // the newest terminal hint
 	liveAt       time.Duration    // when a page was told so last
+	acknowledged bool             // its registration was
 	poked        time.Duration    // when any replica was made to ask
 	toldPages    int64            // the highest version whose way to all pages is watched
 	finalAt      time.Duration    // when a final outcome was shown first
@@ -239,6 +240,19 @@ func (r *referee) registered(o *order, body []byte) {
 	var s state
 	if json.Unmarshal(body, &s) != nil || s.ID != o.id() {
 		r.fail("derived ids", "order %d has the id %q, want %q", o.number, s.ID, o.id())
+	}
+	r.registers(o, r.world.wall()) // the clock may have been set back while it was under way
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.files[o.id()].acknowledged = true
+}
+
+// missing checks that a payment which is not found was not acknowledged, either: trouble may have kept it out to the end.
+func (r *referee) missing(o *order) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.files[o.id()].acknowledged {
+		r.failLocked("keeps what it acknowledged", "order %d was registered and is not found", o.number)
 	}
 }
 

@@ -55,7 +55,8 @@ func (r *referee) askedTogetherLocked(l *life, process, what, key string) {
 	if !plan.calm("dollr") || plan.befalls(dollrAway) {
 		asking = 45 * time.Second
 	}
-	if f := r.keys[key]; what == "status" && f != nil && plan.calm(dollrLimits) && !plan.recent(now, takeover, databaseAway, databaseGone) && now > l.icedAt+5*time.Second && now-f.poked > 20*time.Second {
+	roomy := plan.rate >= 2*float64(plan.replicas)
+	if f := r.keys[key]; what == "status" && f != nil && roomy && plan.calm(dollrLimits) && !plan.recent(now, takeover, databaseAway, databaseGone) && now > l.icedAt+5*time.Second && now-f.poked > 20*time.Second {
 		owner, since := d.ownerOf(f.order.id())
 		if owner != "relay#"+process && time.Since(since) > asking {
 			r.failLocked("one replica watches a payment", "relay#%s asks about order %d, which %q has", process, f.order.number, owner)
