@@ -36,6 +36,7 @@ func newCrowd(address string, tokens []string, heard func(page int, message []by
 func (c *crowd) open(ctx context.Context, atOnce int) (time.Duration, error) {
 	c.cutting.Store(false)
 	began := time.Now()
+	dialer := net.Dialer{KeepAlive: -1} // four system calls less on this side
 	var openers, first sync.WaitGroup
 	var next atomic.Int64
 	first.Add(len(c.tokens))
@@ -43,7 +44,7 @@ func (c *crowd) open(ctx context.Context, atOnce int) (time.Duration, error) {
 		openers.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(c.tokens); i = int(next.Add(1)) - 1 {
 				welcome := sync.OnceFunc(first.Done)
-				conn, err := new(net.Dialer).DialContext(ctx, "tcp", c.address)
+				conn, err := dialer.DialContext(ctx, "tcp", c.address)
 				if err != nil {
 					c.fail(i, err)
 					welcome()
@@ -99,8 +100,8 @@ func (c *crowd) err() error {
 // must not keep the message.
 func visit(conn net.Conn, token string, heard func(message []byte)) error {
 	defer func() { _ = conn.Close() }()
-	if _, err := fmt.Fprintf(conn, "GET /v1/page/stream HTTP/1.1\r\nHost: relay.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: %s, bearer.%s\r\n\r\n", subprotocol, token); err != nil {
+	if _, err := io.WriteString(conn, "GET /v1/page/stream HTTP/1.1\r\nHost: relay.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: "+subprotocol+", bearer."+token+"\r\n\r\n"); err != nil {
 		return err
 	}
 	in := bufio.NewReaderSize(conn, 512)
