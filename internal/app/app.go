@@ -113,7 +113,7 @@ func (a *App) open(ctx context.Context) (err error) {
 	if err := a.store.ExpireLeases(ctx); err != nil {
 		return fmt.Errorf("free interrupted callbacks: %w", err)
 	}
-	var listen net.ListenConfig
+	listen := net.ListenConfig{KeepAlive: -1} // pages are pinged, and requests have an end: four system calls less for each page
 	if a.public == nil {
 		if a.public, err = listen.Listen(ctx, "tcp", a.config.Listen); err != nil {
 			return fmt.Errorf("RELAY_LISTEN: %w", err)

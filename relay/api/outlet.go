@@ -8,31 +8,58 @@ import (
 	"time"
 )
 
-// outlet is what a page's frames are written to. Almost always the kernel has room for a frame: then writing it is one system
-// call, without a timer and without waiting. A page that does not read is found out at the moment at which it has to be waited for.
+// outlet is what a page's frames are written to. What is due at the same moment leaves in one write, and almost always the
+// kernel has room for it: then that is one system call, without a timer and without waiting. A page that does not read is
+// found out at the moment at which it has to be waited for.
 type outlet struct {
 	conn net.Conn
 
-	turn  sync.Mutex // who writes: the crew, or the page's own goroutine
-	waits func()     // called by Write before it waits; only the crew wants to know
+	turn      sync.Mutex // who writes: the crew, or the page's own goroutine
+	waits     func()     // called before the page is waited for; only the crew wants to know
+	gathering bool       // what is written is kept for flush
+	kept      []byte     // goes out before anything else: at first, the answer to the upgrade
 }
 
-// take makes it the crew's turn to write. The page's own goroutine writes seldom, but it may be waiting in the middle of it.
+// take makes it the crew's turn to write: it gathers until [outlet.flush]. The page's own goroutine writes seldom, but it may
+// be waiting in the middle of it.
 func (o *outlet) take(waits func()) {
 	if !o.turn.TryLock() {
 		waits()
 		o.turn.Lock()
 	}
-	o.waits = waits
+	o.waits, o.gathering = waits, true
 }
 
 func (o *outlet) give() {
-	o.waits = nil
+	o.waits, o.gathering = nil, false
 	o.turn.Unlock()
 }
 
-// Write implements [io.Writer] for whose turn it is. It writes all of p, and waits for a page at most writeTimeout.
+// Write implements [io.Writer] for whose turn it is.
 func (o *outlet) Write(p []byte) (int, error) {
+	if !o.gathering && len(o.kept) == 0 {
+		return o.put(p)
+	}
+	o.kept = append(o.kept, p...)
+	if o.gathering {
+		return len(p), nil
+	}
+	return len(p), o.flush()
+}
+
+// flush writes what was gathered.
+func (o *outlet) flush() error {
+	kept := o.kept
+	o.kept = nil // an idle page keeps no room for it
+	if len(kept) == 0 {
+		return nil
+	}
+	_, err := o.put(kept)
+	return err
+}
+
+// put writes all of p, and waits for a page at most writeTimeout.
+func (o *outlet) put(p []byte) (int, error) {
 	raw, ok := o.conn.(syscall.Conn)
 	if !ok {
 		o.wait()

@@ -104,19 +104,12 @@ func (p *socket) holdUp() {
 	}
 }
 
-// write writes what is due: always the newest state, whatever was missed before it.
+// write writes what is due at once: always the newest state, whatever was missed before it.
 func (p *socket) write(due duty) {
-	final := false
-	var err error
-	if due&dutyNews != 0 {
-		final, err = p.server.sendNews(p.page, p)
-	}
-	if due&dutyToken != 0 && err == nil && !final {
-		err = p.server.sendToken(p.paymentID, p)
-	}
-	if due&dutyPing != 0 && err == nil && !final {
-		err = p.ping()
-	}
+	p.out.take(p.holdUp)
+	final, err := p.gather(due)
+	err = errors.Join(err, p.out.flush())
+	p.out.give()
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		p.end(slow)
@@ -127,19 +120,28 @@ func (p *socket) write(due duty) {
 	}
 }
 
+func (p *socket) gather(due duty) (final bool, err error) {
+	if due&dutyNews != 0 {
+		final, err = p.server.sendNews(p.page, p)
+	}
+	if due&dutyToken != 0 && err == nil && !final {
+		err = p.server.sendToken(p.paymentID, p)
+	}
+	if due&dutyPing != 0 && err == nil && !final {
+		err = p.ping()
+	}
+	return final, err
+}
+
 // send implements [connection].
 func (p *socket) send(_ string, body []byte, _ int64) error {
-	p.out.take(p.holdUp)
-	defer p.out.give()
 	return p.conn.Write(context.Background(), websocket.MessageText, body) // a context with an end would cost a goroutine
 }
 
-// ping writes both pings at once: a text frame with the message that scripts see, and a ping frame. The
+// ping writes both pings: a text frame with the message that scripts see, and a ping frame. The
 // library's own Ping would hold a goroutine until the pong.
 func (p *socket) ping() error {
 	const message = `{"type":"ping"}`
-	p.out.take(p.holdUp)
-	defer p.out.give()
 	if _, err := p.out.Write([]byte("\x81\x0f" + message + "\x89\x00")); err != nil { // \x0f: 15 bytes
 		return err
 	}

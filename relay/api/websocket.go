@@ -59,7 +59,7 @@ func (s *Server) streamPage(c echo.Context) error {
 
 // accept upgrades the request. The socket keeps nothing of it.
 func (p *socket) accept(c echo.Context) (err error) {
-	w := &frugal{ResponseWriter: c.Response()}
+	w := &frugal{Response: c.Response()}
 	protocols := offered(c.Request())
 	// The library keeps the protocol as the page wrote it, and with it all the request's headers.
 	c.Request().Header["Sec-Websocket-Protocol"] = protocols
