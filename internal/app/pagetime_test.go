@@ -120,13 +120,13 @@ func TestPages_aPhoneThatSleepsIsLetGo(t *testing.T) {
 			}
 			_ = conn.Close()
 		}
-		// One that is asleep so deep that it does not even read.
+		// One that falls asleep so deep that it does not even read.
 		conn := d.mute(token)
 		head := make([]byte, 4096)
 		if _, err := conn.Read(head); err != nil || !strings.Contains(string(head), " 101 ") {
 			t.Fatalf("handshake = %q, %v", head, err)
 		}
-		time.Sleep(6 * time.Second) // the first message cannot be written meanwhile
+		time.Sleep((25 + 6) * time.Second) // the first ping cannot be written meanwhile
 		if n, err := conn.Read(head); err == nil {
 			t.Errorf("a page that cannot be written to for 5 s is kept, and gets %q", head[:n])
 		}

@@ -66,6 +66,47 @@ func TestOutlet_waitsOnlyForWhoDoesNotRead(t *testing.T) {
 	}
 }
 
+// TestOutlet_writesOnce reads a pipe, which hands over one write at a time.
+func TestOutlet_writesOnce(t *testing.T) {
+	t.Parallel()
+	conn, page := net.Pipe()
+	defer func() { _ = page.Close() }()
+	out := &outlet{conn: conn, kept: []byte("upgrade ")}
+	failed := make(chan error, 1)
+	go func() {
+		out.take(func() {})
+		_, _ = out.Write([]byte("status "))
+		_, _ = out.Write([]byte("link"))
+		err := out.flush()
+		out.give()
+		_, last := out.Write([]byte("close")) // the page's own goroutine gathers nothing
+		failed <- errors.Join(err, last, conn.Close())
+	}()
+	for _, want := range []string{"upgrade status link", "close"} {
+		got := make([]byte, 64)
+		n, err := page.Read(got)
+		if err != nil || string(got[:n]) != want {
+			t.Fatalf("the page read %q, %v; want %q in one write", got[:n], err, want)
+		}
+	}
+	if err := <-failed; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOutlet_refusesAfterTheUpgrade has the first thing that is written be a close.
+func TestOutlet_refusesAfterTheUpgrade(t *testing.T) {
+	t.Parallel()
+	conn, page := net.Pipe()
+	defer func() { _ = page.Close() }()
+	out := &outlet{conn: conn, kept: []byte("upgrade ")}
+	go func() { _, _ = out.Write([]byte("close")) }()
+	got := make([]byte, 64)
+	if n, err := page.Read(got); err != nil || string(got[:n]) != "upgrade close" {
+		t.Fatalf("the page read %q, %v; want the answer to the upgrade and then the close", got[:n], err)
+	}
+}
+
 func TestOutlet_waitsNotForever(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
