@@ -11,8 +11,9 @@ import (
 // customer is a page: little more than what a browser sends, and pongs. It calls welcome at the first message.
 func customer(conn net.Conn, token string, welcome func()) error {
 	defer func() { _ = conn.Close() }()
-	_, _ = fmt.Fprintf(conn, "GET /v1/page/stream HTTP/1.1\r\nHost: relay.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: dollr-relay.v1, bearer.%s\r\n\r\n", token)
+	if err := knock(conn, token); err != nil {
+		return err
+	}
 	in := bufio.NewReaderSize(conn, 512)
 	answer, err := in.ReadString('\n')
 	if err == nil && !strings.Contains(answer, " 101 ") {
@@ -28,6 +29,13 @@ func customer(conn net.Conn, token string, welcome func()) error {
 		}
 		welcome()
 	}
+	return err
+}
+
+// knock asks for a page's stream.
+func knock(conn net.Conn, token string) error {
+	_, err := fmt.Fprintf(conn, "GET /v1/page/stream HTTP/1.1\r\nHost: relay.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: dollr-relay.v1, bearer.%s\r\n\r\n", token)
 	return err
 }
 

@@ -79,9 +79,7 @@ func (d *dream) dial() net.Conn {
 func (d *dream) mute(token string) net.Conn {
 	d.t.Helper()
 	conn := d.dial()
-	_, err := fmt.Fprintf(conn, "GET /v1/page/stream HTTP/1.1\r\nHost: relay.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: dollr-relay.v1, bearer.%s\r\n\r\n", token)
-	if err != nil {
+	if err := knock(conn, token); err != nil {
 		d.t.Fatal(err)
 	}
 	return conn
