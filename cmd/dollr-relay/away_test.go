@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dollr-relay/dollr-relay/internal/pgtest"
 )
 
 // away is how long a database or a replica is gone in these tests: for longer than leases, time-outs and hints last.
@@ -37,7 +39,7 @@ func TestReplicas_aMinuteAway(t *testing.T) {
 // of the trouble, the relays are not ready, and go on by themselves.
 func databaseAway(t *testing.T, binary string) {
 	const payments, pages = 24, 8
-	cluster := startCluster(t)
+	cluster := pgtest.ForTest(t)
 	g := startGroup(t, binary, cluster, 2)
 	g.receiver.reliable = true
 	var gone atomic.Bool
@@ -168,7 +170,7 @@ func (g *group) registerOn(relay *process, gone, closed *atomic.Bool) (acknowled
 // nothing by them, nor takes Dollr for unreachable.
 func replicaAway(t *testing.T, binary string) {
 	const payments, stale, settled, kept = 60, 6, 30, 18
-	g := startGroup(t, binary, startCluster(t), 3, "RELAY_AUDIT_EVERY=10m")
+	g := startGroup(t, binary, pgtest.ForTest(t), 3, "RELAY_AUDIT_EVERY=10m")
 	g.receiver.reliable = true
 	g.register(payments)
 	g.awaitShared(payments, g.processes...)

@@ -52,21 +52,6 @@ type pageMessage struct {
 	Link     string
 }
 
-// startCluster starts a PostgreSQL that ends with the test.
-func startCluster(t *testing.T) *pgtest.Cluster {
-	t.Helper()
-	cluster, err := pgtest.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Errorf("Stop() = %v", err)
-		}
-	})
-	return cluster
-}
-
 // startGroup starts relays on a database of the cluster.
 func startGroup(t *testing.T, binary string, cluster *pgtest.Cluster, relays int, env ...string) *group {
 	t.Helper()

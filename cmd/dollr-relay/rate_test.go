@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/dollr-relay/dollr-relay/internal/pgtest"
 )
 
 // dollrHoldsAll is DOLLR_RATE over all relays together, when far more is wanted, and a 429 that one of them gets: from
@@ -17,7 +19,7 @@ func dollrHoldsAll(t *testing.T, binary string) {
 		hold      = 25 * time.Second // more than a caller of verify waits
 		heardWell = 5 * time.Second  // the promise is 1 s
 	)
-	g := startGroup(t, binary, startCluster(t), 3, fmt.Sprint("DOLLR_RATE=", rate), "SUPABASE_URL=", "SUPABASE_ANON_KEY=")
+	g := startGroup(t, binary, pgtest.ForTest(t), 3, fmt.Sprint("DOLLR_RATE=", rate), "SUPABASE_URL=", "SUPABASE_ANON_KEY=")
 	g.register(payments)
 	g.awaitShared(payments, g.processes...)
 	began := time.Now()

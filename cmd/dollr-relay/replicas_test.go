@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dollr-relay/dollr-relay/internal/pgtest"
 )
 
 const (
@@ -30,7 +32,7 @@ func TestReplicas_chaos(t *testing.T) {
 			t.Fatalf("SOAK: %v", err)
 		}
 	}
-	c := &chaos{group: startGroup(t, buildRelay(t), startCluster(t), chaosRelays)}
+	c := &chaos{group: startGroup(t, buildRelay(t), pgtest.ForTest(t), chaosRelays)}
 	chance := rand.New(rand.NewPCG(c.chance.Uint64(), 1))
 	c.register(chaosPayments)
 	ctx, stop := context.WithCancel(t.Context())

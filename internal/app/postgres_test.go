@@ -11,15 +11,7 @@ import (
 // TestRoad_onPostgreSQL is the whole road on the other engine.
 func TestRoad_onPostgreSQL(t *testing.T) {
 	t.Parallel()
-	cluster, err := pgtest.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Errorf("Stop() = %v", err)
-		}
-	})
+	cluster := pgtest.ForTest(t)
 	s := start(t, func(c *app.Config) { c.DatabaseURL = secret.New(cluster.Database(t)) })
 	id, reference, token := s.pay()
 	s.until(id, "live", func(p map[string]any) bool { return p["link"] == "live" && p["status"] == "PENDING" })

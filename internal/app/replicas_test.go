@@ -31,15 +31,7 @@ type fleet struct {
 // of the tests run at the same time, whatever -parallel says, on one PostgreSQL.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
-	cluster, err := pgtest.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Errorf("Stop() = %v", err)
-		}
-	})
+	cluster := pgtest.ForTest(t)
 	var together errgroup.Group
 	together.SetLimit(4)
 	for name, test := range map[string]func(*testing.T, *pgtest.Cluster){ //nolint:paralleltest // they run at the same time by themselves

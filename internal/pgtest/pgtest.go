@@ -60,6 +60,21 @@ func Start(ctx context.Context) (*Cluster, error) {
 	return c, nil
 }
 
+// ForTest starts a cluster that ends with the test.
+func ForTest(tb testing.TB) *Cluster {
+	tb.Helper()
+	c, err := Start(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			tb.Errorf("Stop() = %v", err)
+		}
+	})
+	return c
+}
+
 func credential(name string) (*syscall.Credential, error) {
 	u, err := user.Lookup(name)
 	if err != nil {

@@ -18,11 +18,7 @@ import (
 
 // BenchmarkBoard measures how long news takes from one replica to another through PostgreSQL, at a rate and flat out.
 func BenchmarkBoard(b *testing.B) {
-	cluster, err := pgtest.Start(b.Context())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = cluster.Stop() })
+	cluster := pgtest.ForTest(b)
 	for _, listeners := range []int{2, 3, 8} {
 		for _, perSecond := range []int{20, 100, 1000, 5000, 20_000, 40_000, 0} {
 			name := fmt.Sprintf("listeners=%d/rate=%d", listeners, perSecond)
@@ -115,11 +111,7 @@ func tell(tb testing.TB, url string, replicas, perSecond, changes int) (took []t
 func TestBoard_onPostgreSQL(t *testing.T) {
 	t.Parallel()
 	const changes, perSecond, limit = 200, 100, 2 * time.Second
-	cluster, err := pgtest.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cluster.Stop() })
+	cluster := pgtest.ForTest(t)
 	took, _ := tell(t, cluster.Database(t), 3, perSecond, changes)
 	p50, p99 := took[changes/2], took[changes*99/100]
 	t.Logf("p50 %s, p99 %s", p50, p99)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dollr-relay/dollr-relay/internal/pgtest"
 	"github.com/dollr-relay/dollr-relay/relay"
 	"github.com/dollr-relay/dollr-relay/relay/lease"
 	"github.com/dollr-relay/dollr-relay/relay/store"
@@ -17,7 +18,7 @@ import (
 // TestLeases is what replicas need of their common tables.
 func TestLeases(t *testing.T) {
 	t.Parallel()
-	cluster := startPostgres(t)
+	cluster := pgtest.ForTest(t)
 	tests := map[string]func(t *testing.T, s *store.Store, l store.Leases, url string){
 		"renew shows all replicas, and who was away": leasesRenew, "a slot has one owner": leasesClaim, "claims at once": leasesRace,
 		"presence": leasesPresence, "traces of the dead": leasesClean, "payments of slots": leasesPayments, "news": leasesNews,
@@ -279,7 +280,7 @@ func leasesNews(t *testing.T, _ *store.Store, l store.Leases, _ string) {
 
 func TestLeases_anOlderVersionWorksOnANewerDatabase(t *testing.T) {
 	t.Parallel()
-	url := startPostgres(t).Database(t)
+	url := pgtest.ForTest(t).Database(t)
 	openPostgres(t, url)
 	if err := store.Newer(t.Context(), url); err != nil {
 		t.Fatal(err)

@@ -16,22 +16,8 @@ import (
 
 func TestPostgreSQL(t *testing.T) {
 	t.Parallel()
-	cluster := startPostgres(t)
+	cluster := pgtest.ForTest(t)
 	conformance(t, func(tb testing.TB) *store.Store { return openPostgres(tb, cluster.Database(tb)) })
-}
-
-func startPostgres(t *testing.T) *pgtest.Cluster {
-	t.Helper()
-	cluster, err := pgtest.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Errorf("Stop() = %v", err)
-		}
-	})
-	return cluster
 }
 
 func openPostgres(tb testing.TB, url string) *store.Store {
@@ -52,7 +38,7 @@ func openPostgres(tb testing.TB, url string) *store.Store {
 // concurrently, and read one feed.
 func TestPostgreSQL_shared(t *testing.T) {
 	t.Parallel()
-	url := startPostgres(t).Database(t)
+	url := pgtest.ForTest(t).Database(t)
 	const relays, each = 4, 25
 	stores := make([]*store.Store, relays)
 	var starting sync.WaitGroup
@@ -121,7 +107,7 @@ func TestPostgreSQL_errorsHideThePassword(t *testing.T) {
 // TestPostgreSQL_versionsThatDoNotShare: those before the leases took the lock for themselves.
 func TestPostgreSQL_versionsThatDoNotShare(t *testing.T) {
 	t.Parallel()
-	cluster := startPostgres(t)
+	cluster := pgtest.ForTest(t)
 	url := cluster.Database(t)
 	first, second := openPostgres(t, url), openPostgres(t, url)
 	for _, s := range []*store.Store{first, second} {
@@ -160,7 +146,7 @@ var _ relay.Store = (*store.Store)(nil)
 // and with an error.
 func TestPostgreSQL_D1_aSilentServerHoldsNobody(t *testing.T) {
 	t.Parallel()
-	url := startPostgres(t).Database(t)
+	url := pgtest.ForTest(t).Database(t)
 	s := openPostgres(t, url)
 	p := register(t, s, collection())
 	other, err := sql.Open("pgx", url)
