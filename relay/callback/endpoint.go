@@ -188,11 +188,13 @@ func (e *endpoint) start(ctx context.Context, d Delivery) {
 	}()
 }
 
-// finish stores a result. If the store is down for longer than a few seconds the lease runs out and the callback
-// is sent again, with the same id.
-func (e *endpoint) finish(ctx context.Context, d Delivery, r Result) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+// finish stores a result. If the store is down for longer than a few seconds, or than there is time for at a stop, the lease
+// runs out and the callback is sent again, with the same id.
+func (e *endpoint) finish(work context.Context, d Delivery, r Result) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), storeTimeout)
 	defer cancel()
+	stop := context.AfterFunc(work, func() { time.AfterFunc(e.opts.Drain/4, cancel) })
+	defer stop()
 	log := e.log.With(slog.String("payment", d.PaymentID), slog.String("webhook_id", d.ID), slog.Int("attempt", d.Attempt))
 	err := e.outbox.Finish(ctx, d, r)
 	for wait := 50 * time.Millisecond; err != nil && !errors.Is(err, ErrFenced) && ctx.Err() == nil; wait *= 2 {

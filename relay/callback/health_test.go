@@ -198,6 +198,28 @@ func TestSender_stopCutsOffWhatOutlastsTheDrain(t *testing.T) {
 	})
 }
 
+// The database is away when the sender stops: results are not stored, and that is not waited for beyond the grace.
+func TestSender_stopDoesNotWaitForTheDatabase(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(b *bed) {
+		box := &flaky{Outbox: b.box}
+		b.backend("shop.example", func(int, http.ResponseWriter, *http.Request) {
+			time.Sleep(3500 * time.Millisecond)
+			box.down(time.Minute)
+		})
+		b.queue("cb_1", "pay_1", shop)
+		opts := b.options()
+		opts.Drain = 4 * time.Second
+		_, stop := b.run(box, opts)
+		time.Sleep(time.Second)
+		stop()
+		if took := time.Since(b.start); took != 6*time.Second {
+			t.Errorf("stopping took until %s, want 5 s from the stop at 1 s", took)
+		}
+		b.wantState("cb_1", callback.Pending, 0)
+	})
+}
+
 func TestSender_logsWithoutSecretsOrQueries(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(b *bed) {

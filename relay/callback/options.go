@@ -24,7 +24,7 @@ type Options struct {
 	// backend that answers in 15 ms, and no flood for a small one.
 	PerEndpoint int
 	// Drain is how long requests in flight may take to end once Run's context has. Defaults to the time-out of an
-	// attempt (15 s). What is cut off then is sent again later.
+	// attempt (15 s). What is cut off then is sent again later. Results get a quarter of it more to be stored.
 	Drain time.Duration
 	// Version of the relay, for the User-Agent. Defaults to "dev".
 	Version string
