@@ -184,16 +184,17 @@ func (b *Breaker) Admit() (*Pass, error) {
 
 func (b *Breaker) refusal() error { return &OpenError{RetryAfter: max(b.RetryAfter(), clockGrain)} }
 
-// Begin is the second step, right before sending. Its error is an [*OpenError]. Repeated calls change nothing.
+// Begin is the second step, right before sending. Its error is an [*OpenError]. A call that had to queue again begins again: a
+// breaker that has opened since then refuses, or makes it the probe.
 func (p *Pass) Begin() error {
-	if p.done != nil {
+	if p.done != nil && (p.probe || p.breaker.State() == Closed) {
 		return nil
 	}
 	done, err := p.breaker.gate.Allow()
 	if err != nil {
 		return p.breaker.refusal()
 	}
-	p.done = done
+	p.done = done // how the first beginning would have ended interests nobody: the breaker has opened since
 	if p.breaker.State() == HalfOpen {
 		p.probe = true
 		p.breaker.countProbe(1)

@@ -170,6 +170,35 @@ func TestBreaker_refusesAtTheSecondStepWhatWaitedWhileItOpened(t *testing.T) {
 	})
 }
 
+// TestBreaker_refusesWhatQueuedAgainWhileItOpened is about calls that began, and then had to wait for a token.
+func TestBreaker_refusesWhatQueuedAgainWhileItOpened(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := fallback.NewBreaker(nil)
+		pass, err := b.Admit()
+		if err := errors.Join(err, pass.Begin(), pass.Begin()); err != nil {
+			t.Fatalf("Begin() = %v, want nil, and again while nothing has changed", err)
+		}
+		for range 5 {
+			call(b, errDown)
+		}
+		if err := pass.Begin(); !errors.Is(err, fallback.ErrOpen) {
+			t.Errorf("Begin() = %v after the breaker has opened, want ErrOpen", err)
+		}
+		time.Sleep(b.RetryAfter())
+		if err := pass.Begin(); err != nil {
+			t.Errorf("Begin() = %v after the open time, want leave to be the probe", err)
+		}
+		if call(b, nil) {
+			t.Error("a second call was let through beside the probe")
+		}
+		pass.End(nil)
+		if got := b.State(); got != fallback.Closed {
+			t.Errorf("State() = %s after the probe, want closed", got)
+		}
+	})
+}
+
 func TestBreaker_tellsChangesInOrderOutsideOfItsLocks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

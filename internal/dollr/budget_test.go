@@ -2,6 +2,7 @@ package dollr_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -169,6 +170,26 @@ func TestBudget_theLastCheckEndsACallBeforeItIsSent(t *testing.T) {
 	}
 	if n := srv.Count(""); n != 0 {
 		t.Errorf("%d requests were sent, want 0", n)
+	}
+}
+
+// TestBudget_theLastCheckIsMadeAgain has a call queue again after it has fetched the token.
+func TestBudget_theLastCheckIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	srv := dollrtest.Start(t, dollrtest.Options{})
+	ticket, checks := dollr.NewTicket(dollr.UrgentPage), 0
+	refusal := errors.New("not any more")
+	ticket.OnTurn(func() error {
+		if checks++; checks > 1 {
+			return refusal
+		}
+		return nil
+	})
+	if _, err := newClient(t, srv, nil).Status(t.Context(), collection(), ticket); err != refusal { //nolint:errorlint // as it is
+		t.Errorf("Status() = %v, want the second check's own error", err)
+	}
+	if n := srv.Count(""); n != 1 {
+		t.Errorf("%d requests were sent, want only the one for a token", n)
 	}
 }
 

@@ -166,18 +166,15 @@ func (c *Client) authorized(ctx context.Context, r request, t *Ticket) ([]byte, 
 	if refused != nil {
 		return nil, refused
 	}
-	begun, retried := false, false
+	retried := false
 	for {
 		queued := time.Now()
 		granted, err := c.budget.wait(ctx, t)
 		if err != nil {
 			return nil, stopped(ctx, r.endpoint)
 		}
-		if !begun {
-			if err := t.Begin(); err != nil {
-				return nil, err
-			}
-			begun = true
+		if err := t.Begin(); err != nil {
+			return nil, err
 		}
 		token, ok := c.tokens.current()
 		if !ok {

@@ -88,9 +88,9 @@ func (t *Ticket) Waiting() bool {
 	return t.queue != nil
 }
 
-// OnTurn sets a last check, made when the call's turn has come and before anything is sent for it. An error from it
-// ends the call and is returned as it is. A circuit breaker belongs here: calls that waited while it opened must not be
-// sent any more.
+// OnTurn sets a last check, made whenever the call's turn has come and before anything is sent for it: again if it had to
+// queue once more, after a token was fetched or refused. An error from it ends the call and is returned as it is. A circuit
+// breaker belongs here: calls that waited while it opened must not be sent any more.
 func (t *Ticket) OnTurn(admit func() error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
