@@ -192,16 +192,9 @@ func (r *Relay) lookedAt(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var changed []string
-	for id, w := range r.watches {
-		if r.ownsLocked(id) && w.away.Pages != looked[id] {
-			w.away.Pages = looked[id]
-			changed = append(changed, id)
-		}
-	}
-	slices.Sort(changed) // as above
-	for _, id := range changed {
-		r.refreshLocked(r.watches[id])
+	for _, w := range r.thoseLocked(func(w *watch) bool { return r.ownsLocked(w.p.ID) && w.away.Pages != looked[w.p.ID] }) {
+		w.away.Pages = looked[w.p.ID]
+		r.refreshLocked(w)
 	}
 	return nil
 }

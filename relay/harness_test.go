@@ -33,6 +33,12 @@ type heart struct {
 // beat runs a test in a bubble with a running Relay.
 func beat(t *testing.T, test func(h *heart)) {
 	t.Helper()
+	beatAmong(t, nil, test)
+}
+
+// beatAmong is beat with other replicas.
+func beatAmong(t *testing.T, others relay.Replicas, test func(h *heart)) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "relay.db")
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
@@ -47,7 +53,7 @@ func beat(t *testing.T, test func(h *heart)) {
 		}()
 		h := &heart{t: t, store: &brittle{Store: db}, facts: map[string]relay.Facts{}, followed: map[string]bool{}}
 		h.Relay, err = relay.New(
-			relay.Parts{Store: h.store, Asker: h, Schedule: h, Feed: h, Reported: func(string) {}},
+			relay.Parts{Store: h.store, Asker: h, Schedule: h, Feed: h, Replicas: others, Reported: func(string) {}},
 			relay.Options{Monitor: h},
 		)
 		if err != nil {

@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 )
 
@@ -41,16 +40,9 @@ func (r *Relay) storeAnswered(err error) {
 
 // relinkLocked tells all open payments' pages of a change that concerns all.
 func (r *Relay) relinkLocked() {
-	var changed []string
-	for id, w := range r.watches {
-		if link := r.linkLocked(w); link != w.link {
-			w.link = link
-			changed = append(changed, id)
-		}
-	}
-	slices.Sort(changed) // in the same order whenever the simulator plays it
-	for _, id := range changed {
-		r.hub.setLink(id, r.watches[id].link)
+	for _, w := range r.thoseLocked(func(w *watch) bool { return r.linkLocked(w) != w.link }) {
+		w.link = r.linkLocked(w)
+		r.hub.setLink(w.p.ID, w.link)
 	}
 }
 

@@ -148,6 +148,15 @@ func (r *Relay) takeUnwritten(id string) []Hint {
 	return hints
 }
 
+// putBack has hints that could not be committed written with the next answer, before those that came since.
+func (r *Relay) putBack(id string, hints []Hint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w := r.watches[id]; w != nil {
+		w.unwritten = append(hints, w.unwritten...)
+	}
+}
+
 // decideHints is what Decide says of hints that were shown and asked about before: entries of the timeline.
 func decideHints(p Payment, hints []Hint) (Payment, []Effect) {
 	var records []Effect
@@ -185,6 +194,7 @@ func (r *Relay) commitHints(ctx context.Context) {
 			_, _, err := r.store.Apply(ctx, h.id, func(p Payment) (Payment, []Effect) { return decideHints(p, hints) })
 			r.storeAnswered(err)
 			if err != nil && ctx.Err() == nil {
+				r.putBack(h.id, hints)
 				r.log.WarnContext(ctx, "hint not committed", slog.String("payment", h.id), slog.Any("err", err))
 			}
 		}

@@ -213,6 +213,7 @@ func (r *Relay) Observe(ctx context.Context, id string, seen Observation) (Payme
 		r.forget(id) // deleted: settled longer ago than RELAY_RETAIN
 	}
 	if err != nil {
+		r.putBack(id, hints)
 		return Payment{}, fmt.Errorf("commit observation of %s: %w", id, err)
 	}
 	r.committed(ctx, p, effects)

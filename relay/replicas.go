@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/relay/lease"
@@ -54,11 +53,17 @@ func (r *Relay) lapsedLocked() bool {
 	return r.replicas != nil && (now.After(r.heldUntil) || now.Round(0).After(r.heldUntil.Round(0)))
 }
 
-// Hold implements [lease.Owner].
+// Hold implements [lease.Owner]. While the lease had run out others may have removed what was noted: it is noted again.
 func (r *Relay) Hold(until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	lapsed := r.lapsedLocked()
 	r.heldUntil = until
+	if lapsed {
+		for _, w := range r.thoseLocked(func(w *watch) bool { return w.noted != Sight{} }) {
+			r.replicas.Note(w.p.ID, w.noted)
+		}
+	}
 }
 
 // Own implements [lease.Owner]. The slots are ours before their payments are read, so that what is told meanwhile is
@@ -104,15 +109,8 @@ func (r *Relay) Disown(slots []string) {
 		gone[slot] = true
 		delete(r.owned, slot)
 	}
-	var left []string
-	for id := range r.watches {
-		if gone[lease.SlotOf(id)] {
-			left = append(left, id)
-		}
-	}
-	slices.Sort(left) // in the same order whenever the simulator plays it
-	for _, id := range left {
-		r.refreshLocked(r.watches[id])
+	for _, w := range r.thoseLocked(func(w *watch) bool { return gone[lease.SlotOf(w.p.ID)] }) {
+		r.refreshLocked(w)
 	}
 }
 

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/relay/lease"
@@ -190,6 +192,18 @@ func (r *Relay) LookedAt(id string) bool {
 	defer r.mu.Unlock()
 	w := r.watches[id]
 	return w != nil && w.lookedAt()
+}
+
+// thoseLocked are the watches that fit, by id: in the same order whenever the simulator plays it.
+func (r *Relay) thoseLocked(fit func(*watch) bool) []*watch {
+	var those []*watch
+	for _, w := range r.watches {
+		if fit(w) {
+			those = append(those, w)
+		}
+	}
+	slices.SortFunc(those, func(a, b *watch) int { return strings.Compare(a.p.ID, b.p.ID) })
+	return those
 }
 
 // forget lets go of a payment that is not in the database any more.
