@@ -7,6 +7,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export FUZZTIME=${FUZZTIME:-10s}
+if ! [[ $FUZZTIME =~ ^([0-9]+x|([0-9]+(\.[0-9]+)?(h|m|s|ms))+)$ ]]; then
+  echo "FUZZTIME=$FUZZTIME is no time, such as 30s or 2m, and no number of inputs, such as 1000x" >&2
+  exit 2
+fi
 wanted=${FUZZ:-.}
 build=(go test -c -vet=off)
 [ -z "${FUZZ_GUIDED:-}" ] || build+=(-fuzz .)

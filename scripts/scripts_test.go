@@ -194,3 +194,16 @@ func TestVuln_findsOrSaysThatItDidNotLook(t *testing.T) {
 		})
 	}
 }
+
+// A time that is none is named before anything is built.
+func TestFuzz_refusesWhatIsNoTime(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"abc", "10", "-5s", "x", "5 m"} {
+		cmd := exec.CommandContext(t.Context(), "./fuzz.sh")
+		cmd.Env = append(os.Environ(), "FUZZTIME="+text, "FUZZ=^none of them$")
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.HasPrefix(string(out), "FUZZTIME="+text+" is no time") || strings.Count(string(out), "\n") != 1 {
+			t.Errorf("with FUZZTIME=%s it ends with %v and says %q, want an error in one line that names it", text, err, out)
+		}
+	}
+}
