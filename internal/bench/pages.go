@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/dollr-relay/dollr-relay/internal/dollr/dollrtest"
 )
 
@@ -56,12 +54,11 @@ func (c *promises) floorPages(ctx context.Context, n int) (f figures, err error)
 		return f, err
 	}
 	defer server.kill()
-	payments := make([]payment, n)
-	for i := range payments {
-		id := uuid.NewString()
-		payments[i] = payment{ID: id, Reference: id, Token: id}
+	payments, err := w.followPages(ctx, server, n)
+	if err != nil {
+		return f, err
 	}
-	return f, c.measure(ctx, w, server, payments, n/10, &f, func(p payment, status string) error { return w.tellFloor(ctx, p.ID, status) })
+	return f, c.measure(ctx, w, server, payments, n/10, &f)
 }
 
 // relayPages measures the relay; a tenth of the payments are heard of by realtime.
@@ -78,9 +75,7 @@ func (c *promises) relayPages(ctx context.Context, n int, binary, database strin
 		return f, err
 	}
 	live := payments[:n/10]
-	err = c.measure(ctx, w, relay, payments, n/10, &f, func(p payment, status string) error {
-		return w.dollr.SetStatus(dollrtest.ExecutionKey(dollrtest.Collection, p.Reference), status)
-	})
+	err = c.measure(ctx, w, relay, payments, n/10, &f)
 	for _, p := range live {
 		for _, callback := range w.delivered()[p.Reference] {
 			f.callbacks = append(f.callbacks, callback.at.Sub(w.sentAt(p.Reference)))
@@ -111,7 +106,7 @@ func (w *world) registerPages(ctx context.Context, relay *process, n int) ([]pay
 }
 
 // measure opens the pages, cuts them, opens them again, and changes the first of the payments.
-func (c *promises) measure(ctx context.Context, w *world, server *process, payments []payment, changing int, f *figures, set func(payment, string) error) error {
+func (c *promises) measure(ctx context.Context, w *world, server *process, payments []payment, changing int, f *figures) error {
 	before, err := server.resident()
 	if err != nil {
 		return err
@@ -131,14 +126,14 @@ func (c *promises) measure(ctx context.Context, w *world, server *process, payme
 		}
 	}
 	time.Sleep(3 * time.Second)
-	if f.hints, err = c.hints(ctx, w, payments[:changing], seen, processing, c.Rate, set); err != nil {
+	if f.hints, err = c.hints(ctx, w, payments[:changing], seen, processing, c.Rate); err != nil {
 		return err
 	}
 	if c.Hints {
 		return pages.err()
 	}
 	time.Sleep(2 * time.Second) // the truth about it
-	if _, err = c.hints(ctx, w, payments[:changing], seen, completed, c.Ends, set); err != nil {
+	if _, err = c.hints(ctx, w, payments[:changing], seen, completed, c.Ends); err != nil {
 		return err
 	}
 	time.Sleep(2 * time.Second)
@@ -171,11 +166,11 @@ func (f *figures) stand(ctx context.Context, server *process, pages *crowd, befo
 }
 
 // hints changes payments at the wanted rate, and returns how long each took to its page.
-func (c *promises) hints(ctx context.Context, w *world, payments []payment, seen *board, status string, rate int, set func(payment, string) error) ([]time.Duration, error) {
+func (c *promises) hints(ctx context.Context, w *world, payments []payment, seen *board, status string, rate int) ([]time.Duration, error) {
 	began := time.Now()
 	for i, p := range payments {
 		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(rate))))
-		if err := set(p, status); err != nil {
+		if err := w.dollr.SetStatus(dollrtest.ExecutionKey(dollrtest.Collection, p.Reference), status); err != nil {
 			return nil, err
 		}
 	}

@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/coder/websocket"
 	"github.com/google/uuid"
 
 	"github.com/dollr-relay/dollr-relay/internal/dollr/dollrtest"
@@ -30,7 +29,7 @@ const (
 	callbackSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="
 )
 
-// world is everything around a relay: Dollr, Supabase Realtime, the merchant's backend, and the floor's upstream.
+// world is everything around a relay: Dollr, Supabase Realtime, and the merchant's backend.
 type world struct {
 	dollr    *dollrtest.Server
 	realtime *realtimetest.Server
@@ -39,8 +38,7 @@ type world struct {
 	mu        sync.Mutex
 	sent      map[string]time.Time // when the last hint left, by reference
 	callbacks map[string]received  // by webhook-id
-	floor     *websocket.Conn
-	refuse    bool // the backend answers 503
+	refuse    bool                 // the backend answers 503
 }
 
 // received is the first try of a callback as the backend got it, and how often it came.
@@ -60,7 +58,6 @@ func newWorld() *world {
 	mux.Handle("/v1/", w.dollr)
 	mux.Handle("/realtime/", w.realtime)
 	mux.HandleFunc("/hooks", w.receive)
-	mux.HandleFunc("/floor", w.acceptFloor)
 	w.server = httptest.NewServer(mux)
 	return w
 }
@@ -150,34 +147,34 @@ func (w *world) delivered() map[string][]received {
 	return all
 }
 
-func (w *world) acceptFloor(answer http.ResponseWriter, r *http.Request) {
-	conn, err := websocket.Accept(answer, r, nil)
-	if err != nil {
-		return
-	}
-	w.mu.Lock()
-	w.floor = conn
-	w.mu.Unlock()
-	<-conn.CloseRead(r.Context()).Done()
-}
-
-// tellFloor sends a change to the floor.
-func (w *world) tellFloor(ctx context.Context, id, status string) error {
-	message, err := json.Marshal(change{id, status})
-	if err != nil {
-		return err
-	}
-	w.leaves(id)
-	return w.floor.Write(ctx, websocket.MessageText, message)
-}
-
 // startFloor runs the floor.
 func (w *world) startFloor(ctx context.Context) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return launch(ctx, os.Environ(), self, "floor", "ws"+strings.TrimPrefix(w.server.URL, "http")+"/floor")
+	upstream := w.server.URL + "/realtime/v1/websocket?vsn=2.0.0&apikey=" + sandbox.AnonKey()
+	return launch(ctx, os.Environ(), self, "floor", upstream)
+}
+
+// followPages makes a payment for each page of the floor, and has it hear of the first tenth.
+func (w *world) followPages(ctx context.Context, floor *process, n int) ([]payment, error) {
+	payments := make([]payment, n)
+	for i := range payments {
+		reference := uuid.NewString()
+		payments[i] = payment{Reference: reference, Token: reference}
+		if i >= n/10 {
+			continue
+		}
+		p := dollrtest.Payment{Operation: dollrtest.Collection, ReferenceID: reference, SessionID: int64(uuid.New().ID())}
+		if err := w.dollr.Put(p); err != nil {
+			return nil, err
+		}
+		if _, err := fmt.Fprintf(floor.stdin, "%d:%s\n", p.SessionID, reference); err != nil {
+			return nil, err
+		}
+	}
+	return payments, await(ctx, "every channel is joined", func() (bool, error) { return len(w.realtime.Channels()) == n/10, nil })
 }
 
 // startRelay runs a relay in this world on the database, and kept quiet: it asks only when there is news. Settings are NAME=value.
