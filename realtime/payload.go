@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 )
 
@@ -147,24 +148,6 @@ func decodeChange(payload json.RawMessage) (change, error) {
 	if json.Unmarshal(payload, &p) != nil || p.Data == nil {
 		return change{}, errPayload
 	}
-	return p.change(), nil
-}
-
-// decodeChangeFrame reads a frame with a row change at once, in a third of the time that [DecodeFrame] and [decodeChange] take one
-// after the other: this is on the way of every hint. It says false of any other frame, and of those that need a closer look.
-func decodeChangeFrame(data []byte) (f Frame, c change, ok bool) {
-	if !bytes.Contains(data, []byte(`"`+eventChanges+`"`)) {
-		return f, c, false
-	}
-	var p changePayload
-	err := json.Unmarshal(data, &[]any{&f.JoinRef, &f.Ref, &f.Topic, &f.Event, &p})
-	if err != nil || f.Topic == "" || f.Event != eventChanges || p.Data == nil {
-		return Frame{}, c, false
-	}
-	return f, p.change(), true
-}
-
-func (p changePayload) change() change {
 	c := change{kind: p.Data.Type}
 	for _, raw := range p.IDs {
 		if id, err := strconv.ParseInt(string(raw), 10, 64); err == nil { // only numbers count, as in the official client
@@ -175,7 +158,38 @@ func (p changePayload) change() change {
 	if len(p.Data.Errors) == 0 || string(p.Data.Errors) == "null" || string(p.Data.Errors) == "[]" {
 		c.status = text(p.Data.Record.Status) // a cut record is a reason to ask, not a status (C15)
 	}
-	return c
+	return c, nil
+}
+
+// plainChange is a payload whose parts have the types that they always had so far. An id of 0 may have been a null.
+type plainChange struct {
+	IDs  []int64 `json:"ids"`
+	Data *struct {
+		Type   string   `json:"type"`
+		Errors []string `json:"errors"`
+		Record struct {
+			ReferenceID string `json:"reference_id"`
+			Status      string `json:"status"`
+		} `json:"record"`
+	} `json:"data"`
+}
+
+// decodeChangeFrame reads a frame with a plain row change at once, in a fourth of the time that [DecodeFrame] and [decodeChange] take
+// one after the other: this is on the way of every hint. It says false of any other frame, and of those that need a closer look.
+func decodeChangeFrame(data []byte) (f Frame, c change, ok bool) {
+	if !bytes.Contains(data, []byte(`"`+eventChanges+`"`)) {
+		return f, c, false
+	}
+	var p plainChange
+	err := json.Unmarshal(data, &[]any{&f.JoinRef, &f.Ref, &f.Topic, &f.Event, &p})
+	if err != nil || f.Topic == "" || f.Event != eventChanges || p.Data == nil || slices.Contains(p.IDs, 0) {
+		return Frame{}, c, false
+	}
+	c = change{ids: p.IDs, kind: p.Data.Type, referenceID: p.Data.Record.ReferenceID}
+	if len(p.Data.Errors) == 0 {
+		c.status = p.Data.Record.Status
+	}
+	return f, c, true
 }
 
 // text is a JSON string; anything else is empty.

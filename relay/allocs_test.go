@@ -11,10 +11,10 @@ import (
 )
 
 // TestHear_allocations keeps the way of a hint short, from the feed to the notice of its page: what is allocated there is paid
-// for by every hint, and once more by the collector when it stops for the next one. Four are Decide's effects, five the
-// encoded message with its time, two the name by which pages tell this state from others, one is what other replicas are told.
+// for by every hint, and once more by the collector when it stops for the next one. Four are Decide's effects, four the
+// encoded message with its time, one the name by which pages tell this state from others, one is what other replicas are told.
 func TestHear_allocations(t *testing.T) { //nolint:paralleltest // others would be counted, too
-	const runs, most = 100, 12
+	const runs, most = 100, 10
 	var got float64
 	beat(t, func(h *heart) {
 		ids := make([]string, 0, runs+1)

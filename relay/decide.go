@@ -100,8 +100,8 @@ func decideHint(p Payment, h Hint) (Payment, []Effect) {
 	if standing := p.Hint(h.At); standing != "" {
 		shown, overtaken = standing, h.At.Before(p.HintAt) // hints may be committed out of order
 	}
-	table := words(p.Operation)
-	if p.Final() || overtaken || table[status].meaning == unknown || status == shown || table[status].rank < table[shown].rank {
+	word := wordOf(p.Operation, status)
+	if p.Final() || overtaken || word.meaning == unknown || status == shown || word.rank < wordOf(p.Operation, shown).rank {
 		return p, []Effect{AskNow{}}
 	}
 	p.HintStatus, p.HintAt = status, h.At

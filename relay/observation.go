@@ -45,30 +45,46 @@ const (
 	failure
 )
 
-// wordRank orders words by how far along they are, so that an overtaken hint is not shown.
+// word is what a status word means, and how far along the payment is then, so that an overtaken hint is not shown.
 type word struct {
 	meaning meaning
 	rank    int
 }
 
-// words returns the status words of an operation. Executions and sources are separate models: the
-// words of one are unknown to the other (reference/dollr-api.md, "Status endpoints").
-func words(op Operation) map[string]word {
+// wordOf looks up a status word of an operation. Executions and sources are separate models: the words of one are
+// unknown to the other (reference/dollr-api.md, "Status endpoints").
+func wordOf(op Operation, status string) word {
 	if op == Source {
-		return map[string]word{
-			"IDLE": {progress, 1}, "ACTIVE": {progress, 2}, "PROCESSING": {progress, 3},
-			"PAID": {success, 4}, "CANCELED": {failure, 4},
+		switch status {
+		case "IDLE":
+			return word{progress, 1}
+		case "ACTIVE":
+			return word{progress, 2}
+		case "PROCESSING":
+			return word{progress, 3}
+		case "PAID":
+			return word{success, 4}
+		case "CANCELED":
+			return word{failure, 4}
 		}
+		return word{}
 	}
-	return map[string]word{
-		"PENDING": {progress, 1}, "PROCESSING": {progress, 2},
-		"COMPLETED": {success, 3}, "FAILED": {failure, 3},
+	switch status {
+	case "PENDING":
+		return word{progress, 1}
+	case "PROCESSING":
+		return word{progress, 2}
+	case "COMPLETED":
+		return word{success, 3}
+	case "FAILED":
+		return word{failure, 3}
 	}
+	return word{}
 }
 
 // outcomeOf is the outcome that a word would bring if truth says it and the amounts fit.
 func outcomeOf(op Operation, status string) Outcome {
-	switch words(op)[status].meaning {
+	switch wordOf(op, status).meaning {
 	case success:
 		return Succeeded
 	case failure:
@@ -83,7 +99,7 @@ func outcomeOf(op Operation, status string) Outcome {
 
 // KnownWord reports whether status is one of the operation's own words.
 func KnownWord(op Operation, status string) bool {
-	return words(op)[status].meaning != unknown
+	return wordOf(op, status).meaning != unknown
 }
 
 // normalHint reads a hint's word in any case.

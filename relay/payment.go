@@ -167,7 +167,7 @@ func (p Payment) Hint(now time.Time) string {
 	if p.HintStatus == "" || p.Final() || p.HintStatus == p.Status || now.Sub(p.HintAt).Abs() >= HintLife {
 		return ""
 	}
-	if table := words(p.Operation); table[p.HintStatus].rank < table[p.Status].rank {
+	if wordOf(p.Operation, p.HintStatus).rank < wordOf(p.Operation, p.Status).rank {
 		return ""
 	}
 	return p.HintStatus

@@ -106,8 +106,11 @@ func NullTime(t time.Time) *Time {
 
 // MarshalJSON implements [json.Marshaler].
 func (t Time) MarshalJSON() ([]byte, error) {
-	return []byte(time.Time(t).UTC().Format(`"2006-01-02T15:04:05.000Z"`)), nil
+	return []byte(`"` + t.String() + `"`), nil
 }
+
+// String is t as it stands in JSON, without quotes.
+func (t Time) String() string { return time.Time(t).UTC().Format("2006-01-02T15:04:05.000Z") }
 
 func orNull[T comparable](v T) *T {
 	var zero T
