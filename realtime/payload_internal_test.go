@@ -4,7 +4,8 @@ import (
 	"bufio"
 	"encoding/json"
 	"os"
-	"slices"
+	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -27,14 +28,34 @@ func TestC15C16C17_changePayloads(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			got, err := decodeChange(json.RawMessage(tt.payload))
-			if err != nil || !slices.Equal(got.ids, tt.want.ids) || got.kind != tt.want.kind || got.status != tt.want.status || got.referenceID != tt.want.referenceID {
+			if err != nil || !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("decodeChange() = %+v, %v, want %+v", got, err, tt.want)
+			}
+			frame, short, ok := decodeChangeFrame([]byte(`["6",null,"realtime:x","postgres_changes",` + tt.payload + `]`))
+			if want := (Frame{JoinRef: "6", Topic: "realtime:x", Event: eventChanges}); !ok || !reflect.DeepEqual(frame, want) || !reflect.DeepEqual(short, tt.want) {
+				t.Errorf("decodeChangeFrame() = %+v, %+v, %t, want %+v, %+v", frame, short, ok, want, tt.want)
 			}
 		})
 	}
 	for _, bad := range []string{``, `null`, `[]`, `{}`, `{"ids":[1]}`, `{"ids":1,"data":{}}`, `{"ids":[1],"data":5}`, `{"ids":[1],"data":{"record":[]}}`} {
 		if got, err := decodeChange(json.RawMessage(bad)); err == nil {
 			t.Errorf("decodeChange(%s) = %+v, want an error", bad, got)
+		}
+		if _, got, ok := decodeChangeFrame([]byte(`[null,null,"realtime:x","postgres_changes",` + bad + `]`)); ok {
+			t.Errorf("decodeChangeFrame(… %s) = %+v, want none", bad, got)
+		}
+	}
+	for _, bad := range []string{
+		`[6,null,"realtime:x","postgres_changes",{"ids":[7],"data":{"type":"UPDATE"}}]`,
+		`[null,null,null,"postgres_changes",{"ids":[7],"data":{"type":"UPDATE"}}]`,
+		`[null,null,"realtime:x","postgres_changes",{"ids":[7],"data":{"type":"UPDATE"}}`,
+		`[null,null,"postgres_changes","system",{"ids":[7],"data":{"type":"UPDATE"}}]`,
+		`["postgres_changes"`,
+		`["postgres_changes",` + strings.Repeat("[", shortFrame/2), // as deep as the short way goes
+		`["postgres_changes",` + strings.Repeat("[", frameLimit),
+	} {
+		if _, got, ok := decodeChangeFrame([]byte(bad)); ok {
+			t.Errorf("decodeChangeFrame(%.100s) = %+v, want none", bad, got)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strconv"
@@ -110,16 +111,21 @@ func writeSocket(ctx context.Context, conn *websocket.Conn, out <-chan []byte) {
 }
 
 func (f *Feed) readSocket(ctx context.Context, conn *websocket.Conn, s *socket) error {
+	var message bytes.Buffer // of one after the other: what is decoded keeps nothing of it
 	for {
-		kind, data, err := conn.Read(ctx)
+		kind, reader, err := conn.Reader(ctx)
 		if err != nil {
+			return err
+		}
+		message.Reset()
+		if _, err = message.ReadFrom(reader); err != nil {
 			return err
 		}
 		if kind != websocket.MessageText {
 			f.tell(frameIgnored{"binary"}) // never used for postgres_changes (§2.5)
 			continue
 		}
-		f.tell(decode(s, data))
+		f.tell(decode(s, message.Bytes()))
 	}
 }
 
