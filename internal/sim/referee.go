@@ -40,6 +40,7 @@ type file struct {
 	succeededAt  int64            // the lowest version shown as a verified success; 0: none
 	contradicted int64            // likewise
 	askedAt      time.Duration    // when Dollr was asked last
+	answeredAt   time.Duration    // when it answered last
 	hinted       time.Time        // the newest terminal hint
 	liveAt       time.Duration    // when a page was told so last
 	acknowledged bool             // its registration was

@@ -144,6 +144,9 @@ func (r *referee) answered(q question, ctx context.Context, a *answer, honest bo
 	if l.flying[q.key]--; l.flying[q.key] == 0 {
 		delete(l.flying, q.key)
 	}
+	if f := r.keys[q.key]; f != nil {
+		f.answeredAt = now
+	}
 	if a.code == http.StatusUnauthorized {
 		l.refused[q.key] = true
 	}
