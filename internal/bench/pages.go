@@ -125,7 +125,7 @@ func (c *promises) measure(ctx context.Context, w *world, server *process, payme
 			return err
 		}
 	}
-	time.Sleep(3 * time.Second)
+	time.Sleep(6 * time.Second) // the crowd has come: what it left behind is tidied up
 	if f.hints, err = c.hints(ctx, w, payments[:changing], seen, processing, c.Rate); err != nil {
 		return err
 	}
