@@ -126,6 +126,9 @@ func (f *Feed) readSocket(ctx context.Context, conn *websocket.Conn, s *socket) 
 			continue
 		}
 		f.tell(decode(s, message.Bytes()))
+		if message.Cap() > shortFrame { // seldom: do not keep room for the longest frame ever
+			message = bytes.Buffer{}
+		}
 	}
 }
 

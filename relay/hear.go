@@ -18,6 +18,8 @@ const (
 	// maxWaitingHints bounds the hints that wait for an answer or a slow database. One that finds no room is written with the
 	// answer only: pages have seen it and Dollr is asked all the same.
 	maxWaitingHints = 4096
+	// maxUnwritten bounds them for one payment, the newest stay: somebody may invent two words by turns while the database is away.
+	maxUnwritten = 16
 )
 
 // Heard is what the feed reports of a payment: whether its channel is proven, or a change.
@@ -125,7 +127,7 @@ func (r *Relay) followHint(h heardHint) {
 		return
 	}
 	if h.shown {
-		w.unwritten = append(w.unwritten, h.hint)
+		w.unwritten = newest(append(w.unwritten, h.hint))
 		select {
 		case r.hints <- h:
 		default:
@@ -153,9 +155,11 @@ func (r *Relay) putBack(id string, hints []Hint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w := r.watches[id]; w != nil {
-		w.unwritten = append(hints, w.unwritten...)
+		w.unwritten = newest(append(hints, w.unwritten...))
 	}
 }
+
+func newest(hints []Hint) []Hint { return hints[max(0, len(hints)-maxUnwritten):] }
 
 // decideHints is what Decide says of hints that were shown and asked about before: entries of the timeline.
 func decideHints(p Payment, hints []Hint) (Payment, []Effect) {

@@ -55,3 +55,32 @@ func TestRelay_hintOfAFailedCommitIsWrittenLater(t *testing.T) {
 		})
 	}
 }
+
+// TestRelay_hintsThatWaitAreBounded has somebody invent two words by turns while the disk is full.
+func TestRelay_hintsThatWaitAreBounded(t *testing.T) {
+	t.Parallel()
+	beat(t, func(h *heart) {
+		p := h.register()
+		h.truth(p.ID, relay.ViaPoll, "PENDING")
+		h.store.set(errFull, nil)
+		for i := range 100 {
+			h.hint(p.ID, []string{"COMPLETED", "FAILED"}[i%2])
+			time.Sleep(100 * time.Millisecond)
+		}
+		h.store.set(nil, nil)
+		h.truth(p.ID, relay.ViaVerify, "PENDING")
+		events, err := h.store.Events(h.t.Context(), p.ID)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		hints := 0
+		for _, e := range events {
+			if e.Via == relay.ViaRealtime {
+				hints++
+			}
+		}
+		if hints == 0 || hints > 16 {
+			h.t.Errorf("the timeline has %d of 100 hints that came while the disk was full, want the newest 16", hints)
+		}
+	})
+}
