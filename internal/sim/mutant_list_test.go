@@ -62,6 +62,8 @@ func mutants() []mutant {
 		{"a replica does not notice a lost lease", keeper, "		if v.Owners[slot] != k.opts.ID {\n			lost", "		if v.Owners[slot] != k.opts.ID && slot == \"\" {\n			lost"},
 		{"what is taken over is not watched", "relay/replicas.go", "			r.follow(p)\n			after = p.ID", "			after = p.ID"},
 		{"a payment with a page here is followed here, too", watch, "want := owns && r.feed != nil", "want := r.feed != nil"},
+		{"pages at another replica keep no channel", watch, "return w.pages > 0 || w.away.Pages", "return w.pages > 0"},
+		{"a replica asks after its lease has run out", watch, "!r.ownsLocked(id) || r.lapsedLocked()", "!r.ownsLocked(id)"},
 		{"the feed begins at its end", "relay/store/reports.go", "ORDER BY position LIMIT $2", "ORDER BY position DESC LIMIT $2"},
 		{"every replica sweeps all", "internal/app/reconcile.go", "return !a.relay.Owns(id)", "return id == \"\""},
 		{"an address with its key is logged", "realtime/dial.go", "		err = withURL.Err\n", "		_ = withURL\n"},

@@ -60,13 +60,13 @@ type line struct {
 	network *network
 
 	mu    sync.Mutex
-	conns map[*tracked]struct{}
+	conns []*tracked // in the order of their making, in which they are cut off, too
 	cut   bool
 	ice   chan struct{}          // closed when the party may move again; nil: it may
 	bars  func(host string) bool // hosts that it does not reach now; nil: it reaches all
 }
 
-func (n *network) line() *line { return &line{network: n, conns: map[*tracked]struct{}{}} }
+func (n *network) line() *line { return &line{network: n} }
 
 // dial connects to the host of an address.
 func (l *line) dial(ctx context.Context, _, address string) (net.Conn, error) {
@@ -98,7 +98,7 @@ func (l *line) track(conn net.Conn, host string) (net.Conn, error) {
 		_ = conn.Close()
 		return nil, net.ErrClosed
 	}
-	l.conns[t] = struct{}{}
+	l.conns = append(l.conns, t)
 	l.network.mu.Lock()
 	l.network.open++
 	l.network.mu.Unlock()
@@ -119,12 +119,7 @@ func (l *line) drop() { l.dropTo("") }
 // dropTo ends the connections that were made to a host, or all.
 func (l *line) dropTo(host string) {
 	l.mu.Lock()
-	conns := make([]*tracked, 0, len(l.conns))
-	for c := range l.conns {
-		if host == "" || c.host == host {
-			conns = append(conns, c)
-		}
-	}
+	conns := slices.DeleteFunc(slices.Clone(l.conns), func(c *tracked) bool { return host != "" && c.host != host })
 	l.mu.Unlock()
 	for _, c := range conns {
 		_ = c.shut()
@@ -174,7 +169,7 @@ func (t *tracked) Close() error {
 func (t *tracked) shut() error {
 	t.once.Do(func() {
 		t.line.mu.Lock()
-		delete(t.line.conns, t)
+		t.line.conns = slices.DeleteFunc(t.line.conns, func(c *tracked) bool { return c == t })
 		t.line.mu.Unlock()
 		t.line.network.mu.Lock()
 		t.line.network.open--

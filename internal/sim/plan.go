@@ -86,6 +86,9 @@ type crash struct {
 // jump is a wrong turn of the relay's wall clock.
 type jump struct{ at, by time.Duration }
 
+// shortWindow is the shortest RELAY_REALTIME_WINDOW.
+const shortWindow = 15 * time.Second
+
 // Words for spells.
 const (
 	dollrErrors   = "dollr answers wrongly"
@@ -120,7 +123,7 @@ func newPlan(seed uint64) *plan {
 		p.lasts *= 2 // payments get old enough to be polled seldom
 	}
 	p.keyLife = pick(r, 300*time.Second, 90*time.Second, 40*time.Second, 40*time.Second)
-	p.window = pick(p.dice.roll("window"), 10*time.Minute, 40*time.Second, 15*time.Second)
+	p.window = pick(p.dice.roll("window"), 10*time.Minute, 40*time.Second, shortWindow)
 	p.shops = 1 + r.IntN(2)
 	families := map[string]bool{}
 	for _, family := range []string{"dollr", "realtime", "shop", "disk", "crash", "jump", "page"} {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/dollr-relay/dollr-relay/relay"
 )
 
 // mishap is what happens to one of several replicas. Those that end a process are kill and restart.
@@ -54,6 +56,7 @@ func (p *plan) drawReplicas() {
 		p.mishaps = append(p.mishaps, m)
 	}
 	p.drawTrials()
+	p.drawSlow()
 	slices.SortFunc(p.mishaps, func(a, b mishap) int { return int(a.at - b.at) })
 }
 
@@ -76,6 +79,25 @@ func (p *plan) drawTrials() {
 	}
 	if chance(r, 0.2) {
 		add(realtimeAway, time.Second, 60*time.Second, r.IntN(p.replicas))
+	}
+}
+
+// drawSlow adds what shows late. A replica loses its lease, and nothing but the lease. Or somebody looks for long at a payment that stays
+// open and whose own time with realtime is over: then only the look, at whichever replica, keeps the channel. That shows while no replica
+// comes or goes.
+func (p *plan) drawSlow() {
+	r := p.dice.roll("slow")
+	switch draw := r.Float64(); {
+	case draw < 0.3:
+		m := mishap{at: between(r, time.Second, p.lasts-20*time.Second), lasts: between(r, 15*time.Second, 45*time.Second), what: databaseAway, post: r.IntN(p.replicas)}
+		m.lasts = min(m.lasts, p.lasts-m.at)
+		p.mishaps = append(p.mishaps, m)
+	case draw < 0.6:
+		p.window, p.mishaps = shortWindow, nil
+		o := p.drawOrder(len(p.orders))
+		o.operation, o.session, o.sourceTyp, o.sourceID, o.steps = relay.Collection, 50+int64(o.number), "INVOICE", 100, nil
+		o.visits = []visit{{at: o.register + shortWindow + between(r, time.Second, 10*time.Second), stays: p.lasts}}
+		p.orders = append(p.orders, o)
 	}
 }
 
