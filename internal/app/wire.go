@@ -122,7 +122,7 @@ func (a *App) wireAPI(keys *keyMinter) error {
 		APIKeys: a.config.APIKeys, PageSecrets: a.config.PageSecrets, PageTokenTTL: a.config.PageTokenTTL,
 		PublicURL: a.config.PublicURL, AllowedOrigins: a.config.AllowedOrigins, TrustedProxies: a.config.TrustedProxies,
 		CallbackURLs: a.config.CallbackURLs, MaxPages: a.config.MaxPages, Spread: a.config.ShutdownGrace * 3 / 5, Monitor: a.metrics,
-		Scripts: scripts, ScriptTag: tag, Mounts: a.opts.Mounts, Logger: a.log, Now: a.opts.Now,
+		Scripts: scripts, ScriptTag: tag, Mounts: a.opts.Mounts, Logger: a.log, Now: a.opts.Now, Random: a.opts.Random,
 	}
 	if a.feed != nil {
 		options.Keys = keys

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -86,6 +87,8 @@ type Options struct {
 	Mounts map[string]http.Handler
 	Logger *slog.Logger
 	Now    func() time.Time
+	// Random, uniform in [0, 1), spreads pings and returning pages. Defaults to math/rand/v2.
+	Random func() float64
 }
 
 // Server is the HTTP surface.
@@ -109,6 +112,9 @@ type Server struct {
 func New(opts Options) (*Server, error) {
 	if len(opts.APIKeys) == 0 || len(opts.PageSecrets) == 0 || opts.PublicURL == nil {
 		return nil, errors.New("api: API keys, page secrets and the public URL are required")
+	}
+	if opts.Random == nil {
+		opts.Random = rand.Float64
 	}
 	s := &Server{
 		Options: opts, tokens: newTokens(opts.PageSecrets, opts.PageTokenTTL, opts.Now),

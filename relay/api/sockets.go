@@ -3,7 +3,6 @@ package api
 import (
 	"container/heap"
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -37,7 +36,7 @@ func (s *sockets) open(p *socket, renewAt, wall time.Time) {
 		return
 	}
 	// The first ping comes a little early, so that a crowd which came at once is pinged over a while.
-	p.upkeep = upkeep{pingAt: now.Add(pingEvery/2 + rand.N(pingEvery/2)), renewAt: renewAt}
+	p.upkeep = upkeep{pingAt: now.Add(time.Duration(float64(pingEvery) * (0.5 + p.server.Random()/2))), renewAt: renewAt}
 	if p.server.isStopping() {
 		p.upkeep.partAt = now
 	}

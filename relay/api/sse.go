@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"strconv"
@@ -54,7 +53,7 @@ func (s *Server) streamPageEvents(c echo.Context) error {
 	reason := s.serveEvents(c.Request().Context(), page, changed, token, events)
 	s.Monitor.PageClosed(string(reason))
 	if reason == stopping {
-		_ = events.print(fmt.Sprintf("retry: %d\n\n", (minRetry + rand.N(maxRetry-minRetry)).Milliseconds()))
+		_ = events.print(fmt.Sprintf("retry: %d\n\n", (minRetry + time.Duration(s.Random()*float64(maxRetry-minRetry))).Milliseconds()))
 	}
 	// The end of the stream is written after this handler, and needs a deadline that is not over.
 	_ = events.control.SetWriteDeadline(time.Now().Add(writeTimeout))
