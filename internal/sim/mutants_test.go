@@ -27,8 +27,8 @@ const (
 )
 
 // candidates are how many seeds may find a mutant before one must replay faithfully. A planted fault can be a race of its own: then
-// one seed depends on it and another does not.
-const candidates = 3
+// one seed depends on it and another does not. Only a few need more than one.
+const candidates = 6
 
 // mutant is a deliberate fault in the product's code: in file, old becomes new.
 type mutant struct{ name, file, old, new string }

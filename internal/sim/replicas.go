@@ -84,7 +84,7 @@ func (p *plan) drawTrials() {
 
 // drawSlow adds what shows late. A replica loses its lease, and nothing but the lease. Or somebody looks for long at a payment that stays
 // open and whose own time with realtime is over: then only the look, at whichever replica, keeps the channel. That shows while no replica
-// comes or goes.
+// comes or goes, or a while after one has.
 func (p *plan) drawSlow() {
 	r := p.dice.roll("slow")
 	switch draw := r.Float64(); {
@@ -92,12 +92,15 @@ func (p *plan) drawSlow() {
 		m := mishap{at: between(r, time.Second, p.lasts-20*time.Second), lasts: between(r, 15*time.Second, 45*time.Second), what: databaseAway, post: r.IntN(p.replicas)}
 		m.lasts = min(m.lasts, p.lasts-m.at)
 		p.mishaps = append(p.mishaps, m)
-	case draw < 0.6:
+	case draw < 0.8:
 		p.window, p.mishaps = shortWindow, nil
 		o := p.drawOrder(len(p.orders))
 		o.operation, o.session, o.sourceTyp, o.sourceID, o.steps = relay.Collection, 50+int64(o.number), "INVOICE", 100, nil
 		o.visits = []visit{{at: o.register + shortWindow + between(r, time.Second, 10*time.Second), stays: p.lasts}}
 		p.orders = append(p.orders, o)
+		if draw > 0.6 { // and then its replica, or another one, dies
+			p.mishaps = []mishap{{at: o.visits[0].at + 5*time.Second, lasts: time.Second, what: replicaKilled, post: 1}}
+		}
 	}
 }
 
