@@ -37,11 +37,11 @@ type News struct {
 	Reported bool        // an outcome was reported
 }
 
-// Owns reports whether this relay watches a payment: it is alone, or has the payment's slot.
+// Owns reports whether this relay watches a payment: it is alone, or has the payment's slot and its lease has not run out.
 func (r *Relay) Owns(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.ownsLocked(id)
+	return r.ownsLocked(id) && !r.lapsedLocked()
 }
 
 func (r *Relay) ownsLocked(id string) bool { return r.replicas == nil || r.owned[lease.SlotOf(id)] }

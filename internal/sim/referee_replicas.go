@@ -46,7 +46,7 @@ func (r *referee) askedTogetherLocked(l *life, process, what, key string) {
 		r.failLocked("a 429 at one stops all replicas", "relay#%s asks %s before the end of Retry-After", process, all.held-now)
 	}
 	alone := plan.mishap(now, databaseAway, r.world.postOf(process)) && !plan.recent(now, takeover, databaseGone, replicaFrozen) && plan.calm("dollr")
-	if f := r.keys[key]; alone && what == "status" && f != nil && f.order.session == 0 && d.lapsed("relay#"+process) > 3*time.Second && now-f.poked > 20*time.Second {
+	if f := r.keys[key]; alone && what == "status" && f != nil && f.order.session == 0 && d.lapsed("relay#"+process) > 3*time.Second && now-f.poked > time.Minute {
 		r.failLocked("who has lost its lease asks nothing", "relay#%s asks about order %d", process, f.order.number)
 	}
 	// A question that waited since before the payment changed hands is not taken back: for its turn while Dollr limits the rate,
