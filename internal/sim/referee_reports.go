@@ -148,11 +148,15 @@ func (r *referee) confirmTwoTries(p *report, process string) {
 	}
 }
 
-// acknowledged notes that a shop has taken a callback.
+// acknowledged notes that a shop has taken a callback. A sender that is killed a moment later may not have got to writing it down.
 func (r *referee) acknowledged(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.reportLocked(id).acked = true
+	p, now := r.reportLocked(id), r.world.now()
+	p.acked = true
+	p.lost = p.lost || slices.ContainsFunc(r.world.plan.mishaps, func(m mishap) bool {
+		return m.what == replicaKilled && m.at >= now && m.at < now+time.Second
+	})
 }
 
 func (r *referee) answerLost(id string) {
