@@ -102,11 +102,12 @@ const (
 	shopDown      = "the shop is down"
 	pagesCut      = "pages are cut off"
 	realtimePoint = "realtime: "
+	joinsRefused  = "joins refused"
 )
 
 // realtimeSpells are the states of a sick realtime service; realtimeEvents happen once.
 func realtimeSpells() []string {
-	return []string{"down", "mute joins", "mute system", "deaf", "lost changes", "repeated changes", "noise", "joins refused", "tokens ignored", "mute heartbeats"}
+	return []string{"down", "mute joins", "mute system", "deaf", "lost changes", "repeated changes", "noise", joinsRefused, "tokens ignored", "mute heartbeats"}
 }
 
 func realtimeEvents() []string {

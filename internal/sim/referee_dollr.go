@@ -105,6 +105,18 @@ func (r *referee) asked(process, what, key string) question {
 	return q
 }
 
+// asking reports whether a question is on its way, or was when its process died.
+func (r *referee) asking() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.lives {
+		if len(l.flying) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func (r *referee) lifeLocked(process string) *life {
 	l := r.lives[process]
 	if l == nil {

@@ -107,9 +107,10 @@ func (r *referee) openPages() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p, now := r.world.plan, r.world.now()
-	const takes, backoff = 20 * time.Second, 90 * time.Second // keys and joins that failed are tried again within 60 s
+	const takes, backoff = 20 * time.Second, 90 * time.Second // keys and joins that failed are tried again within 60 s,
+	const refused = 6*time.Minute + takes                     // but those that were refused within 6 minutes
 	jumped := slices.ContainsFunc(p.jumps, func(j jump) bool { return j.at <= now && now < j.at+takes })
-	if jumped || !p.healthy(now, backoff, "dollr", realtimePoint, diskFull) || p.recent(now, backoff, dollrAway, realtimeAway) || r.world.misled() {
+	if jumped || !p.healthy(now, backoff, "dollr", realtimePoint, diskFull) || !p.healthy(now, refused, realtimePoint+joinsRefused) || p.recent(now, backoff, dollrAway, realtimeAway) || r.world.misled() {
 		return
 	}
 	for v := range r.views {

@@ -108,7 +108,7 @@ func (w *world) realtimeFaults(at time.Duration) realtimetest.Faults {
 		DuplicateChanges: is("repeated changes"), IgnoreTokens: is("tokens ignored"), MuteHeartbeats: is("mute heartbeats"),
 		UnknownEvents: is("noise"), BinaryFrames: is("noise"), MalformedFrames: is("noise"),
 	}
-	if is("joins refused") {
+	if is(joinsRefused) {
 		f.JoinError = "Unauthorized: You do not have permissions to read from this Channel topic: sim"
 	}
 	return f
