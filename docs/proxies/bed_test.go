@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"log/slog"
 	"math/big"
@@ -56,7 +57,6 @@ type bed struct {
 
 // Addresses on loopback.
 const (
-	proxies                = "127.0.70.1"
 	relay1, relay2, relay3 = "127.0.71.1", "127.0.71.2", "127.0.71.3"
 	customer               = "127.0.72.1"
 	farProxy               = "127.0.72.2" // a proxy before ours, such as a content delivery network's
@@ -114,12 +114,15 @@ func (b *bed) listen(address string) net.Listener {
 	return listener
 }
 
-// free is an address for a proxy: nothing else on the machine uses this host, so that its ports stay free until the
-// proxy takes them, also again after a restart.
-func (b *bed) free() string {
-	listener := b.listen(proxies + ":0")
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+// free is two addresses for a proxy that has a folder to itself. Nothing else on the machine uses their host, so that the ports
+// stay free until the proxy takes them, also again after a restart.
+func (b *bed) free(folder string) (secure, plain string) {
+	name := fnv.New32a()
+	_, _ = name.Write([]byte(folder))
+	host := netip.AddrFrom4([4]byte{127, 70, byte(name.Sum32()), byte(name.Sum32() >> 8)})
+	one, other := b.listen(host.String()+":0"), b.listen(host.String()+":0") // both at once, so that they differ
+	defer func() { _, _ = one.Close(), other.Close() }()
+	return one.Addr().String(), other.Addr().String()
 }
 
 // run runs a part until the test ends.

@@ -79,7 +79,7 @@ type proxy struct {
 func (k kind) start(t *testing.T, b *bed, edits ...string) *proxy {
 	t.Helper()
 	p := &proxy{t: t, kind: k, folder: t.TempDir()}
-	p.secure, p.plain = b.free(), b.free()
+	p.secure, p.plain = b.free(p.folder)
 	content, err := os.ReadFile(k.file)
 	if err != nil {
 		t.Fatal(err)

@@ -105,13 +105,20 @@ func (r *referee) asked(process, what, key string) question {
 	return q
 }
 
-// asking reports whether a question is on its way, or was when its process died.
-func (r *referee) asking() bool {
+// underWay reports whether a question or a callback is, or was when its process died.
+func (r *referee) underWay() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range r.lives {
 		if len(l.flying) > 0 {
 			return true
+		}
+	}
+	for _, p := range r.reports {
+		for _, n := range p.flying {
+			if n > 0 {
+				return true
+			}
 		}
 	}
 	return false

@@ -25,10 +25,14 @@ func (w *world) settle(ctx context.Context, reader *feedReader) {
 		return
 	}
 	if why := w.differs(ctx); why != "" {
-		// Settled payments are asked about again after 1 h and 24 h, and swept. A day passes at once, but not over a question: its
-		// answer would be a day old and count as new.
-		for waited := time.Duration(0); w.referee.asking() && waited < 20*time.Second; waited += 10 * time.Millisecond {
-			time.Sleep(10 * time.Millisecond)
+		// Settled payments are asked about again after 1 h and 24 h, and swept. A day passes at once, but not over a question or a
+		// callback: an answer would be a day old and count as new, a lease would have run out.
+		const step, calm, most = 10 * time.Millisecond, 200 * time.Millisecond, 20 * time.Second
+		for waited, quiet := time.Duration(0), time.Duration(0); quiet < calm && waited < most; waited += step {
+			time.Sleep(step)
+			if quiet += step; w.referee.underWay() {
+				quiet = 0
+			}
 		}
 		w.history.note("world", "a day later, because %s", why)
 		w.jump(25 * time.Hour)
