@@ -11,7 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// writeBuffer is room for a status message, so that it is one write.
+// writeBuffer is where the library puts a frame together; that several leave in one write is up to the outlet.
 const writeBuffer = 256
 
 // frugal is a ResponseWriter for an upgrade. Its Hijack gives small buffers instead of the server's 4 KiB ones, so

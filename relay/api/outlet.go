@@ -35,7 +35,7 @@ func (o *outlet) give() {
 	o.turn.Unlock()
 }
 
-// Write implements [io.Writer] for whose turn it is.
+// Write implements [io.Writer] for whose turn it is. What is gathered fails in flush, if at all.
 func (o *outlet) Write(p []byte) (int, error) {
 	if !o.gathering && len(o.kept) == 0 {
 		return o.put(p)
