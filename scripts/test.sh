@@ -46,9 +46,9 @@ simulator() {
   go test -count=1 -vet=off -timeout 20m -v ./internal/sim | grep -v '^=== '
 }
 
-# allocations counts them, which cannot be done with the race detector.
-allocations() {
-  go test -count=1 -vet=off -run '_allocations$' ./realtime ./relay
+# memory counts a hint's allocations and what stalled pages take, which cannot be done with the race detector.
+memory() {
+  go test -count=1 -vet=off -run '_allocations$|CostsNoMemory$' ./realtime ./relay ./internal/app
 }
 
 # browser_tests drives the built binary in Chromium.
@@ -64,7 +64,7 @@ part "generated files" generated
 part "lint, vet, format" scripts/golangci-lint.sh run ./...
 part "known vulnerabilities" scripts/vuln.sh if-reachable
 part "Go tests, race detector" go_tests
-part "allocations of a hint" allocations
+part "memory of hints and pages" memory
 part "simulator, planted bugs" simulator
 part "fuzzing" scripts/fuzz.sh
 part "browser tests" browser_tests

@@ -23,9 +23,8 @@ type life struct {
 	streak  int
 	until   time.Duration
 	probes  int
-	refused map[string]bool // payments whose last question got a 401: it is put once more with a fresh token
-	icedAt  time.Duration   // when it was frozen or went on last
-	blurred bool            // a token was not to be had: that counts for whichever breaker asked for it, which cannot be seen from here
+	icedAt  time.Duration // when it was frozen or went on last
+	blurred bool          // a token was not to be had: that counts for whichever breaker asked for it, which cannot be seen from here
 }
 
 // phase is that of the breaker, as it should be.
@@ -82,13 +81,8 @@ func (r *referee) asked(process, what, key string) question {
 	if f := r.keys[key]; f != nil {
 		f.askedAt = now
 	}
-	again := l.refused[key]
-	delete(l.refused, key)
 	switch {
 	case l.blurred:
-	case again && l.phase == open: // the breaker let it through before it opened
-		q.since = -1
-		return q
 	case l.phase == open && now < l.until-grain:
 		r.failLocked("the breaker holds", "relay#%s asks %s although its breaker must be open for another %s", process, short(key), l.until-now)
 	case l.phase == open:
@@ -127,7 +121,7 @@ func (r *referee) underWay() bool {
 func (r *referee) lifeLocked(process string) *life {
 	l := r.lives[process]
 	if l == nil {
-		l = &life{tokens: r.burst(), filled: r.world.now(), flying: map[string]int{}, refused: map[string]bool{}}
+		l = &life{tokens: r.burst(), filled: r.world.now(), flying: map[string]int{}}
 		r.lives[process] = l
 	}
 	return l
@@ -165,9 +159,6 @@ func (r *referee) answered(q question, ctx context.Context, a *answer, honest bo
 	}
 	if f := r.keys[q.key]; f != nil {
 		f.answeredAt = now
-	}
-	if a.code == http.StatusUnauthorized {
-		l.refused[q.key] = true
 	}
 	if l.blurred {
 		if became == good && len(l.flying) == 0 { // nothing is left that could still count as something unknown

@@ -1,3 +1,8 @@
+//go:build !race
+
+// What a heap holds under the race detector is not what it holds without, and the detector of Go 1.26.8 crashed here
+// once in some thirty runs: threads that run a bubble's timers at the same time share one of its stacks.
+
 package app_test
 
 import (
