@@ -232,12 +232,13 @@ func (r *referee) pageGone(v *pageView) {
 	v.closed = true
 }
 
-// reconnected checks that an event stream whose page has seen the final status is told to stay away.
+// reconnected checks that an event stream whose page has seen the final status is told to stay away. An answer of Dollr since then may
+// have brought a later one, a late success for one.
 func (r *referee) reconnected(v *pageView, seen string, code int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := r.files[v.customer.merchant.id]
-	if version, _ := strconv.ParseInt(seen, 10, 64); version > 0 && version >= f.shown && code == http.StatusOK {
+	if version, _ := strconv.ParseInt(seen, 10, 64); version > 0 && version >= f.shown && f.answeredAt <= f.finalAt && code == http.StatusOK {
 		r.failLocked("204 after a final status", "%s has seen version %d and is given the stream again", v.customer.name(), version)
 	}
 }
