@@ -139,7 +139,7 @@ func leasesRace(t *testing.T, _ *store.Store, l store.Leases, _ string) {
 		me := fmt.Sprintf("r%d", i)
 		renew(t, l, lease.Replica{ID: me})
 		racing.Go(func() {
-			slots := lease.Slots()
+			slots := slices.Clone(lease.Slots())
 			if i%2 == 1 {
 				slices.Reverse(slots)
 			}
