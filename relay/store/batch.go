@@ -14,7 +14,7 @@ const maxBatch = 64
 // batcher puts concurrent transactions into one: an fsync is what a durable commit costs, and it
 // serves a whole batch. It has no goroutine of its own. The first caller leads: it runs the batch
 // that has gathered, its own transaction included, and hands the lead to the next one waiting.
-// Every member has its own savepoint, so that the failure of one undoes only its own changes.
+// Each of several has its own savepoint, so that the failure of one undoes only its own changes.
 type batcher struct {
 	run func(batch []*member) // runs and commits a batch, setting each member's err
 
@@ -82,6 +82,12 @@ func runBatch(tx querier, batch []*member) {
 func runAll(ctx context.Context, tx querier, batch []*member) error {
 	if err := exec(ctx, tx, "BEGIN IMMEDIATE"); err != nil {
 		return err
+	}
+	if len(batch) == 1 { // alone it needs no savepoint: the whole transaction is its own
+		if err := runSafely(ctx, tx, batch[0].fn); err != nil {
+			return err
+		}
+		return exec(ctx, tx, "COMMIT")
 	}
 	for _, m := range batch {
 		var broken error

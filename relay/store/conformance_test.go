@@ -31,6 +31,7 @@ func conformance(t *testing.T, open func(testing.TB) *store.Store) {
 		run  func(*testing.T, *store.Store)
 	}{
 		{"a payment comes back as it was written", roundTrip},
+		{"each change of a payment is written", eachChange},
 		{"registering again finds the same payment", registersOnce},
 		{"a refused decision changes nothing", refusalChangesNothing},
 		{"an unknown payment is not found", unknownPayment},
@@ -65,7 +66,7 @@ func collection() relay.Registration {
 	}
 }
 
-func register(t *testing.T, s *store.Store, g relay.Registration) relay.Payment {
+func register(t testing.TB, s *store.Store, g relay.Registration) relay.Payment {
 	t.Helper()
 	p, _, _, err := s.Register(t.Context(), g.ID(), func(known *relay.Payment) (relay.Payment, []relay.Effect, error) {
 		if known == nil {
@@ -127,6 +128,50 @@ func roundTrip(t *testing.T, s *store.Store) {
 	if got := find(t, s, p.ID); !reflect.DeepEqual(got, p) {
 		t.Errorf("Find() = %+v, want the late, contradicted success: %+v", got, p)
 	}
+}
+
+// eachChange changes one field of a payment after the other, alone, and then all of them back.
+func eachChange(t *testing.T, s *store.Store) {
+	first := register(t, s, collection())
+	p := first
+	write := func(what string) {
+		t.Helper()
+		_, _, err := s.Apply(t.Context(), p.ID, func(known relay.Payment) (relay.Payment, []relay.Effect) {
+			p.Revision = known.Revision
+			return p, nil
+		})
+		p.Revision++
+		if got := find(t, s, p.ID); err != nil || !reflect.DeepEqual(got, p) {
+			t.Errorf("%s: Apply() = %v, Find() = %+v, want %+v", what, err, got, p)
+		}
+	}
+	fields := reflect.ValueOf(&p).Elem()
+	for i := range fields.NumField() {
+		name := fields.Type().Field(i).Name
+		switch name {
+		case "ID", "Siblings", "Live", "Revision": // are not written
+			continue
+		}
+		switch field := fields.Field(i).Addr().Interface().(type) {
+		case *time.Time:
+			*field = noon.Add(time.Duration(i+1) * time.Hour)
+		case **relay.Expected:
+			*field = &relay.Expected{Amount: "7.10", Currency: "XOF"}
+		case **relay.Amounts:
+			*field = &relay.Amounts{TotalAmount: "7.10", Currency: "XOF"}
+		case *map[string]string:
+			*field = map[string]string{"order": "1043"}
+		case *bool:
+			*field = !*field
+		case *int64:
+			*field += 7
+		default:
+			fields.Field(i).SetString(fields.Field(i).String() + "x")
+		}
+		write(name)
+	}
+	p = first
+	write("all of them back")
 }
 
 func registersOnce(t *testing.T, s *store.Store) {

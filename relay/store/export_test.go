@@ -51,6 +51,14 @@ func Relabel(ctx context.Context, s *Store) error {
 	})
 }
 
+// MarkAndThen sets a mark in a transaction that ends as then says.
+func MarkAndThen(ctx context.Context, s *Store, name string, then func() error) error {
+	return s.write(ctx, "test", func(ctx context.Context, tx querier) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO marks (name, value) VALUES ($1, 'set')`, name)
+		return errors.Join(err, then())
+	})
+}
+
 // Labels counts what payments can be searched by.
 func Labels(ctx context.Context, s *Store) (n int, err error) {
 	return n, s.engine.reader().QueryRowContext(ctx, `SELECT COUNT(*) FROM labels`).Scan(&n)

@@ -20,14 +20,6 @@ const insertPayment = `INSERT INTO payments (` + paymentColumns + `, revision)
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26,
 	$27, $28, $29, $30, $31, 1) ON CONFLICT (id) DO NOTHING`
 
-// updatePayment writes the row only if it is still the one that was read ($32).
-const updatePayment = `UPDATE payments SET operation = $2, reference_id = $3, session_id = $4, source_type = $5, source_id = $6,
-	expected = $7, callback_url = $8, metadata = $9, status = $10, outcome = $11, late = $12, previous_outcome = $13,
-	contradicted = $14, amounts = $15, version = $16, via = $17, hint_status = $18, hint_at = $19, last_seen = $20, last_error = $21,
-	created_at = $22, updated_at = $23, watch_since = $24, watch_until = $25, verified_at = $26, final_at = $27,
-	last_checked_at = $28, truth_at = $29, put_off_since = $30, reopened_until = $31, revision = revision + 1
-	WHERE id = $1 AND revision = $32`
-
 // row is a payment with its place in lists.
 type row struct {
 	relay.Payment
@@ -53,7 +45,7 @@ func (s *Store) Register(ctx context.Context, id string, decide func(known *rela
 			p.Revision = 1
 			err = changedOne(tx.ExecContext(ctx, insertPayment, paymentArgs(p)...))
 		} else if len(effects) > 0 {
-			err = updateRow(ctx, tx, &p)
+			err = updateRow(ctx, tx, known.Payment, &p)
 		}
 		if err != nil {
 			return err
@@ -79,7 +71,7 @@ func (s *Store) Apply(ctx context.Context, id string, decide func(relay.Payment)
 			return err
 		}
 		p, effects = decide(known.Payment)
-		if err := updateRow(ctx, tx, &p); err != nil {
+		if err := updateRow(ctx, tx, known.Payment, &p); err != nil {
 			return err
 		}
 		return s.carryOut(ctx, tx, p, effects)
@@ -254,9 +246,19 @@ func siblings(ctx context.Context, db querier, p relay.Payment) ([]string, error
 	return ids, nil
 }
 
-// updateRow writes the payment if its row is still the one that was read, and gives it the next revision.
-func updateRow(ctx context.Context, tx querier, p *relay.Payment) error {
-	err := changedOne(tx.ExecContext(ctx, updatePayment, append(paymentArgs(*p), p.Revision)...))
+// updateRow writes what has changed of a payment, if its row is still the one that was read, and gives it the next revision.
+// What has not changed stays out of the statement: SQLite would write the entries of its indexes anew.
+func updateRow(ctx context.Context, tx querier, known relay.Payment, p *relay.Payment) error {
+	text, args := []byte("UPDATE payments SET revision = revision + 1"), []any{p.ID, p.Revision}
+	was, is, i := paymentArgs(known), paymentArgs(*p), 0
+	for column := range strings.SplitSeq(paymentColumns, ",") {
+		if is[i] != was[i] {
+			args = append(args, is[i])
+			text = fmt.Appendf(text, ", %s = $%d", strings.TrimSpace(column), len(args))
+		}
+		i++
+	}
+	err := changedOne(tx.ExecContext(ctx, string(text)+" WHERE id = $1 AND revision = $2", args...))
 	p.Revision++
 	return err
 }

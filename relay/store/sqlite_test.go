@@ -7,9 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/dollr-relay/dollr-relay/relay"
 	"github.com/dollr-relay/dollr-relay/relay/store"
@@ -71,36 +73,47 @@ func TestSQLite_reopensWithWhatWasCommitted(t *testing.T) {
 	}
 }
 
-// TestSQLite_membersOfABatchFailAlone commits many transactions at once, every third of which fails
+// TestSQLite_membersOfABatchFailAlone commits many transactions, at once and one by one, every third of which fails
 // after it has written: its writes are gone and the others' are there.
 func TestSQLite_membersOfABatchFailAlone(t *testing.T) {
 	t.Parallel()
+	t.Run("at once", func(t *testing.T) {
+		t.Parallel()
+		membersFail(t, 300, 300)
+	})
+	t.Run("one by one", func(t *testing.T) {
+		t.Parallel()
+		membersFail(t, 30, 1)
+	})
+}
+
+func membersFail(t *testing.T, n, atOnce int) {
+	t.Helper()
 	s := openSQLite(t, filepath.Join(t.TempDir(), "relay.db"))
-	failure := errors.New("on purpose")
-	var running sync.WaitGroup
-	payments := make([]relay.Payment, 300)
-	for i := range payments {
-		payments[i], _ = collection().Open(time.Hour, noon)
-		running.Go(func() {
-			defer func() { _ = recover() }()
-			_, _, _, err := s.Register(t.Context(), payments[i].ID, func(*relay.Payment) (relay.Payment, []relay.Effect, error) {
+	name := func(i int) string { return fmt.Sprintf("mark %d", i) }
+	var running errgroup.Group
+	running.SetLimit(atOnce)
+	for i := range n {
+		running.Go(func() error {
+			err := store.MarkAndThen(t.Context(), s, name(i), func() error {
 				switch i % 3 {
 				case 1:
-					return relay.Payment{}, nil, failure
+					return errors.New("on purpose")
 				case 2:
 					panic("on purpose")
 				}
-				return payments[i], nil, nil
+				return nil
 			})
 			if (err == nil) != (i%3 == 0) {
 				t.Errorf("transaction %d: %v", i, err)
 			}
+			return nil
 		})
 	}
-	running.Wait()
-	for i, p := range payments {
-		if _, err := s.Find(t.Context(), p.ID); (err == nil) != (i%3 == 0) {
-			t.Errorf("payment %d: %v", i, err)
+	_ = running.Wait()
+	for i := range n {
+		if value, err := s.Mark(t.Context(), name(i)); err != nil || (value == "set") != (i%3 == 0) {
+			t.Errorf("mark %d is %q, %v", i, value, err)
 		}
 	}
 }
@@ -125,6 +138,34 @@ func BenchmarkSQLite_register(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
 		})
 	}
+}
+
+// BenchmarkSQLite_apply gives payments their next status, one after the other: what a hint costs the database.
+func BenchmarkSQLite_apply(b *testing.B) {
+	s := openSQLite(b, filepath.Join(b.TempDir(), "relay.db"))
+	ids := make([]string, 2000)
+	for i := range ids {
+		ids[i] = register(b, s, collection()).ID
+	}
+	before := processorTime(b)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		hint := relay.Hint{Status: []string{"PROCESSING", "PENDING"}[i/len(ids)%2], At: noon}
+		_, _, err := s.Apply(b.Context(), ids[i%len(ids)], func(p relay.Payment) (relay.Payment, []relay.Effect) { return relay.Decide(p, hint, noon) })
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64((processorTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+}
+
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // TestSQLite_restoredFromABackup has a reader of the feed meet a database that was restored from an
