@@ -11,6 +11,7 @@ import (
 // one goroutine at a time uses it.
 type preparedConn struct {
 	*sql.Conn
+	courtesy
 
 	mu       sync.Mutex
 	prepared map[string]*sql.Stmt
@@ -31,6 +32,7 @@ func (c *preparedConn) statement(ctx context.Context, text string) (*sql.Stmt, e
 }
 
 func (c *preparedConn) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	c.letBy(yield)
 	statement, err := c.statement(ctx, text)
 	if err != nil {
 		return nil, err
@@ -39,6 +41,7 @@ func (c *preparedConn) ExecContext(ctx context.Context, text string, args ...any
 }
 
 func (c *preparedConn) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	c.letBy(yield)
 	statement, err := c.statement(ctx, text)
 	if err != nil {
 		return nil, err
@@ -47,6 +50,7 @@ func (c *preparedConn) QueryContext(ctx context.Context, text string, args ...an
 }
 
 func (c *preparedConn) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
+	c.letBy(yield)
 	statement, err := c.statement(ctx, text)
 	if err != nil {
 		return c.Conn.QueryRowContext(ctx, text, args...) // fails the same way, in the row's Scan
