@@ -3,11 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dollr-relay/dollr-relay/internal/dollr"
 	"github.com/dollr-relay/dollr-relay/internal/dollr/dollrtest"
+	"github.com/dollr-relay/dollr-relay/internal/secret"
 )
 
 // figures are of one server with one number of pages.
@@ -16,7 +21,8 @@ type figures struct {
 	peak            int64   // of the process while they all come back
 	idle            float64 // share of a core while nothing happens
 	back            time.Duration
-	hints           []time.Duration // from the socket that brings it to the page
+	busy, calm      []time.Duration // from the socket that brings a hint to the page, see [side.changes]
+	asked           []time.Duration // the same as busy, of a floor beside which Dollr is asked, see [side.asking]
 	callbacks       []time.Duration // from the terminal hint to the backend
 }
 
@@ -27,10 +33,13 @@ type board struct {
 }
 
 func newBoard(pages int) *board {
-	return &board{seen: map[string][]time.Time{processing: make([]time.Time, pages), completed: make([]time.Time, pages)}}
+	return &board{seen: map[string][]time.Time{processing: make([]time.Time, pages), completed: make([]time.Time, pages), failed: make([]time.Time, pages)}}
 }
 
-const processing, completed = "PROCESSING", "COMPLETED"
+// changing is how many of the payments realtime tells of: as many as a p99 needs that is not a single one's.
+func changing(pages int) int { return min(pages, 1000) }
+
+const processing, completed, failed = "PROCESSING", "COMPLETED", "FAILED"
 
 func (b *board) hear(page int, message []byte) {
 	now := time.Now()
@@ -45,55 +54,75 @@ func (b *board) hear(page int, message []byte) {
 	}
 }
 
-// floorPages measures the floor.
-func (c *promises) floorPages(ctx context.Context, n int) (f figures, err error) {
+// side is a server with its pages and all that is around it.
+type side struct {
+	figures
+
+	world    *world
+	server   *process
+	payments []payment
+	seen     *board
+	pages    *crowd
+	after    func(payment) // each change; nil for nothing
+}
+
+// floorSide starts a floor whose pages are to be opened.
+func floorSide(ctx context.Context, n int) (*side, error) {
 	w := newWorld()
-	defer w.close()
 	server, err := w.startFloor(ctx)
 	if err != nil {
-		return f, err
+		w.close()
+		return nil, err
 	}
-	defer server.kill()
-	payments, err := w.followPages(ctx, server, n)
-	if err != nil {
-		return f, err
-	}
-	return f, c.measure(ctx, w, server, payments, n/10, &f)
+	s := &side{world: w, server: server}
+	s.payments, err = w.followPages(ctx, server, n)
+	return s, err
 }
 
-// relayPages measures the relay; a tenth of the payments are heard of by realtime.
-func (c *promises) relayPages(ctx context.Context, n int, binary, database string) (f figures, err error) {
+// relaySide starts a relay whose pages are to be opened.
+func relaySide(ctx context.Context, n int, binary, database string) (*side, error) {
 	w := newWorld()
-	defer w.close()
 	relay, err := w.startRelay(ctx, binary, database)
 	if err != nil {
-		return f, err
+		w.close()
+		return nil, err
 	}
-	defer relay.kill()
-	payments, err := w.registerPages(ctx, relay, n)
-	if err != nil {
-		return f, err
-	}
-	live := payments[:n/10]
-	err = c.measure(ctx, w, relay, payments, n/10, &f)
-	for _, p := range live {
-		for _, callback := range w.delivered()[p.Reference] {
-			f.callbacks = append(f.callbacks, callback.at.Sub(w.sentAt(p.Reference)))
-		}
-	}
-	if err == nil && !c.Hints && len(f.callbacks) != len(live) {
-		err = fmt.Errorf("%d callbacks for %d payments", len(f.callbacks), len(live))
-	}
-	return f, err
+	s := &side{world: w, server: relay}
+	s.payments, err = w.registerPages(ctx, relay, n)
+	return s, err
 }
 
-// registerPages makes a payment for each page, the first tenth heard of by realtime, and returns when nothing more happens to them.
+// end is for nil, too.
+func (s *side) end() {
+	if s == nil {
+		return
+	}
+	if s.pages != nil {
+		s.pages.cut()
+	}
+	s.server.kill()
+	s.world.close()
+}
+
+// open opens the pages, as a crowd that comes one after the other.
+func (s *side) open(ctx context.Context) error {
+	s.seen = newBoard(len(s.payments))
+	tokens := make([]string, len(s.payments))
+	for i, p := range s.payments {
+		tokens[i] = p.Token
+	}
+	s.pages = newCrowd(s.server.Public, tokens, s.seen.hear)
+	_, err := s.pages.open(ctx, 64)
+	return err
+}
+
+// registerPages makes a payment for each page, the first of them heard of by realtime, and returns when nothing more happens to them.
 func (w *world) registerPages(ctx context.Context, relay *process, n int) ([]payment, error) {
-	live, err := w.register(ctx, relay, dollrtest.Collection, "PENDING", n/10, 32)
+	live, err := w.register(ctx, relay, dollrtest.Collection, "PENDING", changing(n), 32)
 	if err != nil {
 		return nil, err
 	}
-	others, err := w.register(ctx, relay, dollrtest.Payout, "PENDING", n-n/10, 32)
+	others, err := w.register(ctx, relay, dollrtest.Payout, "PENDING", n-changing(n), 32)
 	if err != nil {
 		return nil, err
 	}
@@ -105,85 +134,118 @@ func (w *world) registerPages(ctx context.Context, relay *process, n int) ([]pay
 	return append(live, others...), err
 }
 
-// measure opens the pages, cuts them, opens them again, and changes the first of the payments.
-func (c *promises) measure(ctx context.Context, w *world, server *process, payments []payment, changing int, f *figures) error {
-	before, err := server.resident()
+// stand measures the open pages while nothing happens, cuts them, opens them again, and cuts them.
+func (s *side) stand(ctx context.Context) error {
+	before, err := s.server.resident()
 	if err != nil {
 		return err
 	}
-	seen, tokens := newBoard(len(payments)), make([]string, len(payments))
-	for i, p := range payments {
-		tokens[i] = p.Token
-	}
-	pages := newCrowd(server.Public, tokens, seen.hear)
-	defer pages.cut()
-	if _, err := pages.open(ctx, 64); err != nil {
+	if err := s.open(ctx); err != nil {
 		return err
 	}
-	if !c.Hints {
-		if err := f.stand(ctx, server, pages, before); err != nil {
-			return err
-		}
-	}
-	time.Sleep(6 * time.Second) // the crowd has come: what it left behind is tidied up
-	if f.hints, err = c.hints(ctx, w, payments[:changing], seen, processing, c.Rate); err != nil {
-		return err
-	}
-	if c.Hints {
-		return pages.err()
-	}
-	time.Sleep(2 * time.Second) // the truth about it
-	if _, err = c.hints(ctx, w, payments[:changing], seen, completed, c.Ends); err != nil {
-		return err
-	}
-	time.Sleep(2 * time.Second)
-	return pages.err()
-}
-
-// stand measures the open pages while nothing happens, cuts them, and opens them again.
-func (f *figures) stand(ctx context.Context, server *process, pages *crowd, before int64) (err error) {
 	time.Sleep(10 * time.Second)
-	if f.resident, err = server.resident(); err != nil {
+	if s.resident, err = s.server.resident(); err != nil {
 		return err
 	}
-	f.bytes = (f.resident - before) / int64(len(pages.tokens))
-	cpu, err := server.cpu()
+	s.bytes = (s.resident - before) / int64(len(s.payments))
+	cpu, err := s.server.cpu()
 	if err != nil {
 		return err
 	}
 	const quiet = 25 * time.Second // one ping for each page
 	time.Sleep(quiet)
-	after, err := server.cpu()
+	after, err := s.server.cpu()
 	if err != nil {
 		return err
 	}
-	f.idle = float64(after-cpu) / float64(quiet)
-	pages.cut()
-	peak := server.watch(ctx)
-	f.back, err = pages.open(ctx, len(pages.tokens))
-	f.peak = peak()
+	s.idle = float64(after-cpu) / float64(quiet)
+	s.pages.cut()
+	peak := s.server.watch(ctx)
+	s.back, err = s.pages.open(ctx, len(s.payments))
+	s.peak = peak()
+	s.pages.cut()
 	return err
 }
 
-// hints changes payments at the wanted rate, and returns how long each took to its page.
-func (c *promises) hints(ctx context.Context, w *world, payments []payment, seen *board, status string, rate int) ([]time.Duration, error) {
+// changes opens the pages and changes the payments that realtime tells of, twice: all at the rate of a busy minute, and then each to its end,
+// so slowly that one is through before the next begins.
+func (s *side) changes(ctx context.Context, c *promises) (err error) {
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	time.Sleep(6 * time.Second) // the crowd has come: what it left behind is tidied up
+	if s.busy, err = s.change(ctx, processing, c.Rate); err != nil {
+		return err
+	}
+	time.Sleep(2 * time.Second) // the truth about it
+	if s.calm, err = s.change(ctx, completed, c.Ends); err != nil {
+		return err
+	}
+	time.Sleep(2 * time.Second)
+	return s.pages.err()
+}
+
+// asking has Dollr asked about each change a moment after it, as whoever runs a floor has to in some way: then the machine has the
+// work of the relay's questions, but for what the relay does with the answers.
+func (s *side) asking(ctx context.Context, c *promises) (err error) {
+	client, err := dollr.New(dollr.Options{
+		BaseURL: s.world.server.URL, ClientID: dollrtest.ClientID, ClientSecret: secret.New(dollrtest.ClientSecret), Rate: 10000,
+	})
+	if err != nil {
+		return err
+	}
+	if err := client.CheckCredentials(ctx); err != nil {
+		return err
+	}
+	var questions errgroup.Group
+	s.after = func(p payment) {
+		questions.Go(func() error {
+			time.Sleep(time.Millisecond)
+			_, err := client.Status(ctx, dollr.Subject{Operation: dollrtest.Collection, ReferenceID: p.Reference}, nil)
+			return err
+		})
+	}
+	s.asked, err = s.change(ctx, failed, c.Rate)
+	return errors.Join(err, questions.Wait())
+}
+
+// called is how long the callbacks about the ends took.
+func (s *side) called() (took []time.Duration, err error) {
+	delivered, live := s.world.delivered(), s.payments[:changing(len(s.payments))]
+	for _, p := range live {
+		for _, callback := range delivered[p.Reference] {
+			took = append(took, callback.at.Sub(s.world.sentAt(p.Reference)))
+		}
+	}
+	if len(took) != len(live) {
+		err = fmt.Errorf("%d callbacks for %d payments", len(took), len(live))
+	}
+	return took, err
+}
+
+// change gives the payments that realtime tells of a status at the wanted rate, and returns how long each took to its page.
+func (s *side) change(ctx context.Context, status string, rate int) ([]time.Duration, error) {
+	payments := s.payments[:changing(len(s.payments))]
 	began := time.Now()
 	for i, p := range payments {
 		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(rate))))
-		if err := w.dollr.SetStatus(dollrtest.ExecutionKey(dollrtest.Collection, p.Reference), status); err != nil {
+		if err := s.world.dollr.SetStatus(dollrtest.ExecutionKey(dollrtest.Collection, p.Reference), status); err != nil {
 			return nil, err
+		}
+		if s.after != nil {
+			s.after(p)
 		}
 	}
 	took := make([]time.Duration, len(payments))
 	return took, await(ctx, status+" on every page", func() (bool, error) {
-		seen.mu.Lock()
-		defer seen.mu.Unlock()
+		s.seen.mu.Lock()
+		defer s.seen.mu.Unlock()
 		for i, p := range payments {
-			at := seen.seen[status][i]
+			at := s.seen.seen[status][i]
 			if at.IsZero() {
 				return false, nil
 			}
-			took[i] = at.Sub(w.sentAt(p.Reference))
+			took[i] = at.Sub(s.world.sentAt(p.Reference))
 		}
 		return true, nil
 	})

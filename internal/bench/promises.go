@@ -23,7 +23,7 @@ type promises struct {
 	Rate     int    `default:"500" help:"Hints a second."`
 	Ends     int    `default:"50" help:"Payments a second that end, from the terminal hint to the callback."`
 	Payments int    `default:"5000" help:"Payments that go from registration to an acknowledged callback."`
-	Hints    bool   `help:"Measure nothing but hint → page, of the relay and of the floor in turn."`
+	Hints    bool   `help:"Measure nothing but hints, of the relay and of the floor in turn."`
 	Binary   string `type:"existingfile" placeholder:"FILE" help:"Measure this relay instead of building one."`
 	Write    string `type:"path" placeholder:"FILE" help:"Also put the table into this file, between its markers."`
 }
@@ -108,17 +108,58 @@ func ready(ctx context.Context, relay *process) (bool, error) {
 	return answer.StatusCode == http.StatusOK, answer.Body.Close()
 }
 
-// pages measures the relay and the floor with so many pages, in turn.
+// floor measures the floor with so many pages.
+func (c *promises) floor(ctx context.Context, n int) (figures, error) {
+	s, err := floorSide(ctx, n)
+	defer s.end()
+	if err == nil {
+		err = c.measure(ctx, s)
+	}
+	if err == nil {
+		err = s.asking(ctx, c)
+	}
+	if err != nil {
+		return figures{}, fmt.Errorf("floor with %d pages: %w", n, err)
+	}
+	return s.figures, nil
+}
+
+// relay measures the relay with so many pages.
+func (c *promises) relay(ctx context.Context, n int, binary, database string) (figures, error) {
+	s, err := relaySide(ctx, n, binary, database)
+	defer s.end()
+	if err == nil {
+		err = c.measure(ctx, s)
+	}
+	if err == nil {
+		s.callbacks, err = s.called()
+	}
+	if err != nil {
+		return figures{}, fmt.Errorf("relay with %d pages: %w", n, err)
+	}
+	return s.figures, nil
+}
+
+func (c *promises) measure(ctx context.Context, s *side) error {
+	if !c.Hints {
+		if err := s.stand(ctx); err != nil {
+			return err
+		}
+	}
+	return s.changes(ctx, c)
+}
+
+// pages measures the relay and the floor with each number of pages.
 func (c *promises) pages(ctx context.Context, t *table, binary, folder string) error {
 	most := slices.Max(c.Pages)
 	for round, n := range c.Pages {
-		floor, err := c.floorPages(ctx, n)
+		floor, err := c.floor(ctx, n)
 		if err != nil {
-			return fmt.Errorf("floor with %d pages: %w", n, err)
+			return err
 		}
-		relay, err := c.relayPages(ctx, n, binary, "sqlite:"+filepath.Join(folder, fmt.Sprintf("pages%d.db", round)))
+		relay, err := c.relay(ctx, n, binary, "sqlite:"+filepath.Join(folder, fmt.Sprintf("pages%d.db", round)))
 		if err != nil {
-			return fmt.Errorf("relay with %d pages: %w", n, err)
+			return err
 		}
 		promised := func(text string) string { // at the largest number only
 			if n < most {
@@ -134,12 +175,15 @@ func (c *promises) pages(ctx context.Context, t *table, binary, folder string) e
 			t.add(pages+"back after all were cut", promised("1.7 s"), relay.back.Round(10*time.Millisecond).String(), floor.back.Round(10*time.Millisecond).String())
 			t.add(pages+"memory meanwhile", promised("under twice"), mb(relay.peak), mb(floor.peak))
 		}
-		t.add(pages+fmt.Sprintf("hint → page at %d/s, p50", c.Rate), promised("1 ms, 1.3 × the floor"), ms(percentile(relay.hints, 50)), ms(percentile(floor.hints, 50)))
-		t.add(pages+"p99", promised("10 ms, 1.3 × the floor"), ms(percentile(relay.hints, 99)), ms(percentile(floor.hints, 99)))
-		if !c.Hints {
-			t.add(pages+fmt.Sprintf("terminal hint → callback at %d/s, p50", c.Ends), promised("10 ms"), ms(percentile(relay.callbacks, 50)), "")
-			t.add(pages+"p99 of that", "", ms(percentile(relay.callbacks, 99)), "")
+		hints := func(rate int, relay, floor []time.Duration, p50, p99 string) {
+			t.add(pages+fmt.Sprintf("hint → page at %d/s, p50", rate), promised(p50), ms(percentile(relay, 50)), ms(percentile(floor, 50)))
+			t.add(pages+"p99 of that", promised(p99), ms(percentile(relay, 99)), ms(percentile(floor, 99)))
 		}
+		hints(c.Ends, relay.calm, floor.calm, "1.3 × the floor", "1.3 × the floor")
+		hints(c.Rate, relay.busy, floor.busy, "1 ms, 1.3 × the floor", "10 ms, 1.3 × the floor")
+		t.add(pages+"p99 while Dollr is asked beside the floor", "", "", ms(percentile(floor.asked, 99)))
+		t.add(pages+fmt.Sprintf("terminal hint → callback at %d/s, p50", c.Ends), promised("10 ms"), ms(percentile(relay.callbacks, 50)), "")
+		t.add(pages+"p99 of that", "", ms(percentile(relay.callbacks, 99)), "")
 	}
 	return nil
 }

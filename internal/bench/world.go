@@ -157,13 +157,13 @@ func (w *world) startFloor(ctx context.Context) (*process, error) {
 	return launch(ctx, os.Environ(), self, "floor", upstream)
 }
 
-// followPages makes a payment for each page of the floor, and has it hear of the first tenth.
+// followPages makes a payment for each page of the floor, and has it hear of the first of them.
 func (w *world) followPages(ctx context.Context, floor *process, n int) ([]payment, error) {
 	payments := make([]payment, n)
 	for i := range payments {
 		reference := uuid.NewString()
 		payments[i] = payment{Reference: reference, Token: reference}
-		if i >= n/10 {
+		if i >= changing(n) {
 			continue
 		}
 		p := dollrtest.Payment{Operation: dollrtest.Collection, ReferenceID: reference, SessionID: int64(uuid.New().ID())}
@@ -174,7 +174,7 @@ func (w *world) followPages(ctx context.Context, floor *process, n int) ([]payme
 			return nil, err
 		}
 	}
-	return payments, await(ctx, "every channel is joined", func() (bool, error) { return len(w.realtime.Channels()) == n/10, nil })
+	return payments, await(ctx, "every channel is joined", func() (bool, error) { return len(w.realtime.Channels()) == changing(n), nil })
 }
 
 // startRelay runs a relay in this world on the database, and kept quiet: it asks only when there is news. Settings are NAME=value.
