@@ -66,9 +66,9 @@ func collection() relay.Registration {
 	}
 }
 
-func register(t testing.TB, s *store.Store, g relay.Registration) relay.Payment {
-	t.Helper()
-	p, _, _, err := s.Register(t.Context(), g.ID(), func(known *relay.Payment) (relay.Payment, []relay.Effect, error) {
+func register(tb testing.TB, s *store.Store, g relay.Registration) relay.Payment {
+	tb.Helper()
+	p, _, _, err := s.Register(tb.Context(), g.ID(), func(known *relay.Payment) (relay.Payment, []relay.Effect, error) {
 		if known == nil {
 			p, effects := g.Open(72*time.Hour, noon)
 			return p, effects, nil
@@ -76,7 +76,7 @@ func register(t testing.TB, s *store.Store, g relay.Registration) relay.Payment 
 		return g.Merge(*known, 72*time.Hour, noon)
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }
