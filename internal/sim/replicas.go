@@ -82,16 +82,21 @@ func (p *plan) drawTrials() {
 	}
 }
 
-// drawSlow adds what shows late. A replica loses its lease, and nothing but the lease. Or somebody looks for long at a payment that stays
+// drawSlow adds what shows late. A replica loses its lease, and nothing but the lease, while a payment that only questions can settle
+// stays open. Or somebody looks for long at a payment that stays
 // open and whose own time with realtime is over: then only the look, at whichever replica, keeps the channel. That shows while no replica
 // comes or goes, or a while after one has.
 func (p *plan) drawSlow() {
 	r := p.dice.roll("slow")
 	switch draw := r.Float64(); {
 	case draw < 0.3:
-		m := mishap{at: between(r, time.Second, p.lasts-20*time.Second), lasts: between(r, 15*time.Second, 45*time.Second), what: databaseAway, post: r.IntN(p.replicas)}
+		m := mishap{at: between(r, p.lasts/3, p.lasts-20*time.Second), lasts: between(r, 15*time.Second, 45*time.Second), what: databaseAway, post: r.IntN(p.replicas)}
 		m.lasts = min(m.lasts, p.lasts-m.at)
 		p.mishaps = append(p.mishaps, m)
+		o := p.drawOrder(len(p.orders))
+		o.operation, o.session, o.sourceTyp, o.sourceID, o.steps = relay.Payout, 0, "", 0, nil
+		o.again, o.verify, o.visits = nil, nil, nil
+		p.orders = append(p.orders, o)
 	case draw < 0.8:
 		p.window, p.mishaps = shortWindow, nil
 		o := p.drawOrder(len(p.orders))
