@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 )
 
@@ -38,15 +37,15 @@ func readGuide(t *testing.T, path string) guide {
 	return g
 }
 
-// write puts the guide's files into a folder.
-func (g guide) write(t *testing.T, folder string, ports *strings.Replacer) {
+// write puts the guide's files into a folder, each as edited.
+func (g guide) write(t *testing.T, folder string, edit func(string) string) {
 	t.Helper()
 	for name, code := range g.files {
 		path := filepath.Join(folder, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(ports.Replace(code)), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(edit(code)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

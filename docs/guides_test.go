@@ -70,7 +70,7 @@ func TestGuides_shopsThatShipOnce(t *testing.T) {
 			d := opened(t, quickstart)
 			d.skeleton(t, lang.name)
 			d.install(t, g)
-			g.write(t, d.folder, d.ports)
+			g.write(t, d.folder, d.ports.Replace)
 			if code, ok := g.runs["module"]; ok {
 				d.paste(t, "module", code)
 			}
@@ -91,7 +91,7 @@ func TestGuides_shopsThatShipOnce(t *testing.T) {
 func TestGuide_listensOnADevelopersMachine(t *testing.T) {
 	t.Parallel()
 	d, g := opened(t, readGuide(t, "quickstart.md")), readGuide(t, "integration/html.md")
-	g.write(t, d.folder, d.ports)
+	g.write(t, d.folder, d.ports.Replace)
 	listen, _ := d.start(t, "listen", g.run(t, "listen"))
 	listen.waitFor(t, "left out", 1)
 	s, _ := d.start(t, "shop-listening", g.run(t, "shop-listening"))

@@ -185,7 +185,7 @@ func TestOperations_startAndMonitor(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.write(t, "alerts.yaml", string(rules))
-	g.write(t, d.folder, strings.NewReplacer())
+	g.write(t, d.folder, strings.Clone)
 	d.paste(t, "promtool", `PATH=$PATH:$(go env GOPATH)/bin promtool check config prometheus.yml`)
 }
 

@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,8 +26,23 @@ const patience = 60 * time.Second
 // stand for free ones.
 type desk struct {
 	folder string
-	ports  *strings.Replacer
+	ports  ports
 	env    []string
+}
+
+// ports replaces a document's ports by the desk's own, and what else differs on this machine. Text may come by twice: only whole
+// numbers are ports, and 23000 is not one of the document's.
+type ports struct {
+	own   map[string]string
+	words *strings.Replacer
+}
+
+var fourDigits = regexp.MustCompile(`\b\d{4}\b`)
+
+func (p ports) Replace(text string) string {
+	return p.words.Replace(fourDigits.ReplaceAllStringFunc(text, func(number string) string {
+		return cmp.Or(p.own[number], number)
+	}))
 }
 
 // program builds the binary once for all tests.
@@ -60,9 +77,14 @@ func newDesk(t *testing.T) *desk {
 	if err := os.Link(path, filepath.Join(d.folder, "dollr-relay")); err != nil {
 		t.Fatal(err)
 	}
-	sandbox := freePort(t)
-	pairs := []string{"8090", sandbox, "dollr-relay sandbox", "dollr-relay sandbox --listen 127.0.0.1:" + sandbox}
-	pairs = append(pairs, "python3 ", "/usr/bin/python3 ") // Debian's Django belongs to Debian's Python
+	own := map[string]string{}
+	for _, port := range []string{"8080", "8090", "9090", "3000"} {
+		own[port] = freePort(t)
+	}
+	pairs := []string{
+		"dollr-relay sandbox", "dollr-relay sandbox --listen 127.0.0.1:" + own["8090"],
+		"python3 ", "/usr/bin/python3 ", // Debian's Django belongs to Debian's Python
+	}
 	if os.Getenv("NEXT") == "" {
 		router, err := filepath.Abs("testdata/approuter.mjs")
 		if err != nil {
@@ -70,10 +92,7 @@ func newDesk(t *testing.T) *desk {
 		}
 		pairs = append(pairs, "npx next dev", "node "+router)
 	}
-	for _, port := range []string{"8080", "9090", "3000"} {
-		pairs = append(pairs, port, freePort(t))
-	}
-	d.ports = strings.NewReplacer(pairs...)
+	d.ports = ports{own, strings.NewReplacer(pairs...)}
 	// The relay's defaults are the documents' ports, so the documents need not name them.
 	d.env = append(os.Environ(), "HOME="+d.folder, "XDG_CONFIG_HOME=", "PYTHONUNBUFFERED=1", "NEXT_TELEMETRY_DISABLED=1",
 		d.ports.Replace("RELAY_LISTEN=127.0.0.1:8080"), d.ports.Replace("RELAY_ADMIN_LISTEN=127.0.0.1:9090"),
