@@ -24,6 +24,7 @@ type row struct {
 	state    callback.State
 	due      time.Time
 	leased   time.Time // end of the lease; zero: none
+	again    bool      // at once, should the attempt in flight fail
 	used     int       // attempts since queued
 	lastTry  time.Time
 	attempts []callbacktest.Attempt
@@ -80,7 +81,7 @@ func (m *memory) Claim(_ context.Context, url string, limit int, now time.Time, 
 	var ds []callback.Delivery
 	for _, r := range heads {
 		if len(ds) < limit && !r.claimableAt().After(now) {
-			r.leased = now.Add(lease)
+			r.leased, r.again = now.Add(lease), false
 			r.Claim++
 			r.Attempt = r.used + 1
 			ds = append(ds, r.Delivery)
@@ -108,6 +109,9 @@ func (m *memory) Finish(_ context.Context, d callback.Delivery, res callback.Res
 		return callback.ErrFenced
 	}
 	r.state, r.due, r.leased = res.State, res.NextAt, time.Time{}
+	if r.again {
+		r.due = res.At.Add(res.Duration)
+	}
 	if res.Attempted {
 		r.used++
 		r.lastTry = res.At
@@ -159,7 +163,11 @@ func (m *memory) Queue(_ context.Context, id, payment, url string, body []byte, 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.rows {
-		if r.PaymentID == payment && r.state == callback.Pending && r.leased.IsZero() && r.due.After(at) {
+		switch {
+		case r.PaymentID != payment || r.state != callback.Pending:
+		case !r.leased.IsZero():
+			r.again = true
+		case r.due.After(at):
 			r.due = at
 		}
 	}

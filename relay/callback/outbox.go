@@ -56,7 +56,8 @@ type Result struct {
 var ErrFenced = errors.New("callback: taken over by another claim")
 
 // Outbox is the part of the store that the Sender needs. Its callbacks were put there by the transactions that
-// settled their payments; putting one there makes the same payment's waiting ones due at once.
+// settled their payments; putting one there makes the same payment's waiting ones due at once, and one in flight again at once
+// should it not be acknowledged.
 //
 // A callback is claimable if it is pending, not leased to anybody, due, and the oldest one of its payment that
 // is neither delivered nor dead. Times are the Sender's; a store may cut them to milliseconds. The conformance

@@ -19,7 +19,7 @@ type Callback struct {
 	ID, PaymentID, Type, URL string
 	State                    callback.State
 	CreatedAt                time.Time
-	NextAt                   time.Time // zero when it is not waiting
+	NextAt                   time.Time // zero when it is not waiting, or is being sent and will be again at once
 	Attempts                 []Attempt // oldest first
 
 	seq int64
@@ -108,7 +108,7 @@ func attempts(ctx context.Context, db querier, id string) ([]Attempt, error) {
 
 func scanCallback(s scanner) (c Callback, err error) {
 	err = s.Scan(&c.seq, &c.ID, &c.PaymentID, &c.Type, &c.URL, &c.State, millis{&c.CreatedAt}, millis{&c.NextAt})
-	if c.State != callback.Pending {
+	if c.State != callback.Pending || c.NextAt.UnixMilli() == againAtOnce {
 		c.NextAt = time.Time{}
 	}
 	return c, err

@@ -15,11 +15,15 @@ var _ callback.Outbox = (*Store)(nil)
 // oldest keeps to the oldest pending callback of each payment: those of one payment go out in order.
 const oldest = `NOT EXISTS (SELECT 1 FROM callbacks o WHERE o.payment_id = c.payment_id AND o.state = 'pending' AND o.seq < c.seq)`
 
+// againAtOnce is the due time of a callback that is being sent while a younger one of its payment comes: should this attempt
+// fail, the next one follows at once. It lies so far back that whoever finds the lease run out finds it due.
+const againAtOnce = 1
+
 // insertCallback puts a report into the outbox and makes the payment's waiting callbacks due: a
 // late success must not wait days behind a failure that could not be delivered.
 func insertCallback(ctx context.Context, tx querier, id string, p relay.Payment, r relay.Report, url string, delay time.Duration) error {
-	if _, err := tx.ExecContext(ctx, `UPDATE callbacks SET next_at = $1 WHERE payment_id = $2 AND state = 'pending' AND next_at > $1`,
-		ms(r.At), p.ID); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE callbacks SET next_at = CASE WHEN lease_until > 0 THEN $1 WHEN next_at > $2 THEN $2 ELSE next_at END
+		WHERE payment_id = $3 AND state = 'pending'`, againAtOnce, ms(r.At), p.ID); err != nil {
 		return fmt.Errorf("make waiting callbacks due: %w", err)
 	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO callbacks (id, payment_id, type, url, state, created_at, queued_at, next_at, tried_at, lease_until, claims, attempts)
@@ -44,11 +48,12 @@ func (s *Store) NextDue(ctx context.Context, url string) (due time.Time, err err
 // Claim implements [callback.Outbox].
 func (s *Store) Claim(ctx context.Context, url string, limit int, now time.Time, lease time.Duration) (claimed []callback.Delivery, err error) {
 	err = s.write(ctx, "claim", func(ctx context.Context, tx querier) error {
-		claimed, err = query(ctx, tx, scanDelivery, `UPDATE callbacks SET claims = claims + 1, lease_until = $1
+		claimed, err = query(ctx, tx, scanDelivery, `UPDATE callbacks SET claims = claims + 1, lease_until = $1,
+				next_at = CASE WHEN next_at = $5 THEN $3 ELSE next_at END
 			WHERE seq IN (SELECT seq FROM callbacks c WHERE url = $2 AND state = 'pending' AND next_at <= $3 AND lease_until <= $3 AND `+oldest+`
 				ORDER BY next_at, seq LIMIT $4`+s.engine.skipLocked()+`)
 			RETURNING id, payment_id, type, url, claims, attempts + 1, queued_at, (SELECT body FROM reports r WHERE r.id = callbacks.id)`,
-			ms(now.Add(lease)), url, ms(now), limit)
+			ms(now.Add(lease)), url, ms(now), limit, againAtOnce)
 		return err
 	})
 	return claimed, err
@@ -78,9 +83,9 @@ func (s *Store) Finish(ctx context.Context, d callback.Delivery, r callback.Resu
 		if r.Attempted {
 			used, tried = 1, ms(r.At)
 		}
-		err := changedOne(tx.ExecContext(ctx, `UPDATE callbacks SET state = $1, next_at = $2, lease_until = 0, attempts = attempts + $3,
+		err := changedOne(tx.ExecContext(ctx, `UPDATE callbacks SET state = $1, next_at = CASE WHEN next_at = $7 THEN CAST($8 AS BIGINT) ELSE CAST($2 AS BIGINT) END, lease_until = 0, attempts = attempts + $3,
 			tried_at = CASE WHEN CAST($4 AS BIGINT) > 0 THEN CAST($4 AS BIGINT) ELSE tried_at END WHERE id = $5 AND claims = $6 AND lease_until > 0 AND state = 'pending'`,
-			string(r.State), ms(r.NextAt), used, tried, d.ID, d.Claim))
+			string(r.State), ms(r.NextAt), used, tried, d.ID, d.Claim, againAtOnce, ms(r.At.Add(r.Duration))))
 		if errors.Is(err, errRetry) {
 			return callback.ErrFenced
 		}

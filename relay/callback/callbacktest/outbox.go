@@ -74,6 +74,7 @@ func TestOutbox(t *testing.T, open func(testing.TB) Box) {
 		{"hastening makes waiting ones due, once for each recovery", hastens},
 		{"hastening keeps to its limit, oldest first", hastensBatch},
 		{"a new callback of a payment makes the waiting one due", newOneHastens},
+		{"a new callback of a payment makes the one in flight due again at once", newOneHastensNext},
 		{"burying ends what is too old, on every URL", buries},
 		{"redelivering starts the schedule again", redelivers},
 		{"two claimers share without overlap", sharesClaims},
@@ -291,6 +292,27 @@ func newOneHastens(b bench) {
 	b.wantIDs(ds, "old")
 	b.finish(ds[0], b.ended(time.Minute, callback.Delivered))
 	b.wantIDs(b.claim(here, 10, time.Minute), "new")
+}
+
+// The attempt under way fails after a late success was queued behind it: the success must not wait for the schedule.
+func newOneHastensNext(b bench) {
+	b.queue("old", "pay_1", here, 0)
+	sent := b.claim(here, 1, 0)[0]
+	b.queue("new", "pay_1", here, time.Second)
+	b.wantIDs(b.claim(here, 10, time.Second))
+	b.finish(sent, b.failed(2*time.Second, time.Hour))
+	ds := b.claim(here, 10, 2*time.Second)
+	b.wantIDs(ds, "old")
+	b.finish(ds[0], b.failed(3*time.Second, time.Hour)) // nothing new came meanwhile: this one waits its time
+	b.wantIDs(b.claim(here, 10, time.Hour-time.Second))
+	// A sender that crashed finishes nothing; whoever takes over finds it due, and the next failure waits its time, too.
+	crashed := b.claim(here, 1, 2*time.Hour)
+	b.wantIDs(crashed, "old")
+	b.queue("newest", "pay_1", here, 2*time.Hour)
+	ds = b.claim(here, 1, 2*time.Hour+lease)
+	b.wantIDs(ds, "old")
+	b.finish(ds[0], b.failed(2*time.Hour+lease, 4*time.Hour))
+	b.wantIDs(b.claim(here, 10, 3*time.Hour))
 }
 
 func buries(b bench) {
