@@ -17,6 +17,8 @@ import (
 type memory struct {
 	mu   sync.Mutex
 	rows []*row // in the order they were queued
+
+	chose map[string]bool // payments with a URL of their own
 }
 
 type row struct {
@@ -144,6 +146,22 @@ func (m *memory) Hasten(_ context.Context, url string, triedBefore, now time.Tim
 		}
 	}
 	return n, nil
+}
+
+func (m *memory) Readdress(_ context.Context, configured []string, now time.Time) (moved, stranded int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.rows {
+		switch {
+		case r.state != callback.Pending || r.isLeased(now) || slices.Contains(configured, r.URL):
+		case m.chose[r.PaymentID]:
+			stranded++
+		default:
+			r.URL = configured[0]
+			moved++
+		}
+	}
+	return moved, stranded, nil
 }
 
 func (m *memory) Bury(_ context.Context, queuedBefore, now time.Time) (int, error) {

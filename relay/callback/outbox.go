@@ -83,6 +83,10 @@ type Outbox interface {
 	// Called again and again, paced, after the endpoint recovered; triedBefore is the time of the recovery and
 	// keeps a callback that goes on failing from being hastened twice.
 	Hasten(ctx context.Context, url string, triedBefore, now time.Time, limit int) (int, error)
+	// Readdress gives pending, unleased callbacks whose URL is not among the configured ones to the first of these: the
+	// default has moved. Those of payments that chose their URL stay, for nobody else may be told of them. It returns
+	// how many went and how many of them stay.
+	Readdress(ctx context.Context, configured []string, now time.Time) (moved, stranded int, err error)
 	// Bury makes all pending, unleased callbacks dead that were queued before that time, whatever their URL,
 	// and returns how many.
 	Bury(ctx context.Context, queuedBefore, now time.Time) (int, error)

@@ -16,7 +16,7 @@ const (
 	scanEvery = 2 * time.Second
 	// storeTimeout bounds each call of the outbox.
 	storeTimeout = 5 * time.Second
-	buryEvery    = time.Minute
+	tidyEvery    = time.Minute
 )
 
 // Sender delivers the callbacks of an outbox.
@@ -45,7 +45,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	for _, e := range s.endpoints {
 		running.Go(func() { e.run(ctx) })
 	}
-	running.Go(func() { s.buryOld(ctx) })
+	running.Go(func() { s.tidy(ctx) })
 	running.Wait()
 	return nil
 }
@@ -61,28 +61,53 @@ func (s *Sender) Wake(url string) {
 	}
 }
 
-// buryOld gives up callbacks older than MaxAge: those behind a breaker that never closed, and those of a URL that
-// is no longer configured.
-func (s *Sender) buryOld(ctx context.Context) {
-	tick := time.NewTicker(buryEvery)
+// tidy looks after callbacks that no endpoint looks after: it readdresses those of a URL that is no longer configured, and gives
+// up those older than MaxAge.
+func (s *Sender) tidy(ctx context.Context) {
+	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
+	stranded := 0
 	for {
-		now := s.opts.Now()
-		call, cancel := context.WithTimeout(ctx, storeTimeout)
-		buried, err := s.outbox.Bury(call, now.Add(-MaxAge), now)
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			s.opts.Logger.WarnContext(ctx, "old callbacks not looked for: store failed", slog.Any("err", err))
-		case buried > 0:
-			s.opts.Logger.ErrorContext(ctx, "callbacks dead of age", slog.Int("count", buried), slog.Duration("max_age", MaxAge))
-		}
+		stranded = s.readdress(ctx, stranded)
+		s.bury(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// readdress returns how many callbacks have a URL that nobody serves, and says so when they have become more.
+func (s *Sender) readdress(ctx context.Context, before int) int {
+	call, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	moved, stranded, err := s.outbox.Readdress(call, s.opts.URLs, s.opts.Now())
+	if moved > 0 {
+		s.opts.Logger.WarnContext(ctx, "callbacks of a URL that is not configured any more go to the default one", slog.Int("count", moved))
+		s.Wake(s.opts.URLs[0])
+	}
+	if stranded > before {
+		s.opts.Logger.ErrorContext(ctx, "callbacks wait for a URL that their payments chose and that is not configured any more: configure it again, "+
+			"or they die of age", slog.Int("count", stranded), slog.Duration("max_age", MaxAge))
+	}
+	if err != nil && ctx.Err() == nil {
+		s.opts.Logger.WarnContext(ctx, "callbacks not readdressed: store failed", slog.Any("err", err))
+		return before
+	}
+	return stranded
+}
+
+func (s *Sender) bury(ctx context.Context) {
+	now := s.opts.Now()
+	call, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	buried, err := s.outbox.Bury(call, now.Add(-MaxAge), now)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		s.opts.Logger.WarnContext(ctx, "old callbacks not looked for: store failed", slog.Any("err", err))
+	case buried > 0:
+		s.opts.Logger.ErrorContext(ctx, "callbacks dead of age", slog.Int("count", buried), slog.Duration("max_age", MaxAge))
 	}
 }

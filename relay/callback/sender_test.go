@@ -291,6 +291,7 @@ func TestSender_neverCallsAURLThatIsNotConfigured(t *testing.T) {
 	bubble(t, func(b *bed) {
 		other := b.backend("other.example", ok)
 		queued := time.Now().Add(time.Hour - callback.MaxAge)
+		b.box.chose = map[string]bool{"pay_1": true}
 		if err := b.box.Queue(t.Context(), "cb_1", "pay_1", "http://other.example/", []byte(`{}`), queued); err != nil {
 			t.Fatal(err)
 		}
@@ -301,6 +302,25 @@ func TestSender_neverCallsAURLThatIsNotConfigured(t *testing.T) {
 			t.Errorf("it was called %d times", n)
 		}
 		b.wantState("cb_1", callback.Dead, 0)
+	})
+}
+
+// The shop's default has moved while a failure waited for it; the late success must not wait behind that.
+func TestSender_followsTheDefaultURL(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(b *bed) {
+		b.queue("cb_failed", "pay_1", "http://old.example/")
+		b.queue("cb_succeeded", "pay_1", shop)
+		backend := b.backend("shop.example", ok)
+		b.run(b.box, b.options())
+		synctest.Wait()
+		var ids []string
+		for _, r := range backend.requests() {
+			ids = append(ids, r.id)
+		}
+		if want := []string{"cb_failed", "cb_succeeded"}; !slices.Equal(ids, want) {
+			t.Errorf("the backend got %v, want %v", ids, want)
+		}
 	})
 }
 

@@ -43,6 +43,8 @@ func conformance(t *testing.T, open func(testing.TB) *store.Store) {
 		{"watched payments are the open ones and those to be asked again", watched},
 		{"settled payments are reconciled after 1 h and 24 h until there is an answer", reconciled},
 		{"pruning leaves what is needed and nothing else", prunes},
+		{"pruning leaves what died lately and may be redelivered", prunesNoFreshlyDead},
+		{"a callback follows the default URL, and stays with the one that its payment chose", readdresses},
 		{"search finds ids, references and values of metadata", searches},
 		{"a payment's callbacks are listed, and what is not delivered counted", callbacksOf},
 		{"siblings are other succeeded payments of the source", siblings},
@@ -505,5 +507,47 @@ func prunes(t *testing.T, s *store.Store) {
 	must(t, s, done.ID, completed(), noon.Add(time.Hour))
 	if again, err := s.Feed(t.Context(), last, 10); err != nil || len(again) != 0 {
 		t.Errorf("registered and paid again: %v, %v; want no second report of the same outcome", again, err)
+	}
+}
+
+func prunesNoFreshlyDead(t *testing.T, s *store.Store) {
+	const week = 7 * 24 * time.Hour
+	refused, tooOld := register(t, s, collection()), register(t, s, collection())
+	must(t, s, refused.ID, completed(), noon)
+	claimed, err := s.Claim(t.Context(), hook, 1, noon, time.Minute)
+	if err != nil || len(claimed) != 1 {
+		t.Fatalf("Claim() = %v, %v; want one", claimed, err)
+	}
+	if err := s.Finish(t.Context(), claimed[0], callback.Result{At: noon.Add(week), Code: 410, State: callback.Dead, Attempted: true}); err != nil {
+		t.Fatal(err)
+	}
+	must(t, s, tooOld.ID, completed(), noon)
+	if n, err := s.Bury(t.Context(), noon.Add(time.Hour), noon.Add(week)); n != 1 || err != nil {
+		t.Fatalf("Bury() = %d, %v; want one", n, err)
+	}
+	if n, err := s.Prune(t.Context(), noon.Add(week)); n != 0 || err != nil {
+		t.Errorf("Prune() = %d, %v; want none: somebody may still redeliver what died after that", n, err)
+	}
+	if n, err := s.Prune(t.Context(), noon.Add(week+time.Millisecond)); n != 2 || err != nil {
+		t.Errorf("Prune() a moment later = %d, %v; want both", n, err)
+	}
+}
+
+func readdresses(t *testing.T, s *store.Store) {
+	const other = "https://other.example/hooks"
+	plain, choosy := register(t, s, collection()), collection()
+	choosy.CallbackURL = hook
+	chose := register(t, s, choosy)
+	must(t, s, plain.ID, completed(), noon)
+	must(t, s, chose.ID, completed(), noon)
+	for range 2 { // the second time finds nothing to do
+		if _, stranded, err := s.Readdress(t.Context(), []string{other}, noon); stranded != 1 || err != nil {
+			t.Errorf("Readdress() leaves %d, %v; want the one whose payment chose its URL", stranded, err)
+		}
+	}
+	for url, want := range map[string]string{other: plain.ID, hook: chose.ID} {
+		if ds, err := s.Claim(t.Context(), url, 10, noon, time.Minute); err != nil || len(ds) != 1 || ds[0].PaymentID != want {
+			t.Errorf("Claim(%s) = %+v, %v; want that of %s", url, ds, err, want)
+		}
 	}
 }

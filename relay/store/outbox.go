@@ -79,13 +79,16 @@ func (s *Store) Renew(ctx context.Context, ds []callback.Delivery, until time.Ti
 // Finish implements [callback.Outbox].
 func (s *Store) Finish(ctx context.Context, d callback.Delivery, r callback.Result) error {
 	return s.write(ctx, "finish", func(ctx context.Context, tx querier) error {
-		used, tried := 0, int64(0)
+		used, tried, next := 0, int64(0), r.NextAt
 		if r.Attempted {
 			used, tried = 1, ms(r.At)
 		}
+		if r.State == callback.Dead {
+			next = r.At.Add(r.Duration) // of a dead one it is when it died
+		}
 		err := changedOne(tx.ExecContext(ctx, `UPDATE callbacks SET state = $1, next_at = CASE WHEN next_at = $7 THEN CAST($8 AS BIGINT) ELSE CAST($2 AS BIGINT) END, lease_until = 0, attempts = attempts + $3,
 			tried_at = CASE WHEN CAST($4 AS BIGINT) > 0 THEN CAST($4 AS BIGINT) ELSE tried_at END WHERE id = $5 AND claims = $6 AND lease_until > 0 AND state = 'pending'`,
-			string(r.State), ms(r.NextAt), used, tried, d.ID, d.Claim, againAtOnce, ms(r.At.Add(r.Duration))))
+			string(r.State), ms(next), used, tried, d.ID, d.Claim, againAtOnce, ms(r.At.Add(r.Duration))))
 		if errors.Is(err, errRetry) {
 			return callback.ErrFenced
 		}
@@ -132,7 +135,7 @@ func (s *Store) Hasten(ctx context.Context, url string, triedBefore, now time.Ti
 
 // Bury implements [callback.Outbox].
 func (s *Store) Bury(ctx context.Context, queuedBefore, now time.Time) (n int, err error) {
-	return s.inBulks(ctx, true, "bury", `UPDATE callbacks SET state = 'dead', next_at = 0, lease_until = 0 WHERE seq IN (SELECT seq FROM callbacks
+	return s.inBulks(ctx, true, "bury", `UPDATE callbacks SET state = 'dead', next_at = $2, lease_until = 0 WHERE seq IN (SELECT seq FROM callbacks
 		WHERE state = 'pending' AND queued_at < $1 AND lease_until <= $2 LIMIT $3)`, ms(queuedBefore), ms(now), bulk)
 }
 

@@ -9,14 +9,14 @@ import (
 // pruneBatch bounds one transaction of Prune, so that nobody waits long behind it.
 const pruneBatch = 200
 
-// Prune deletes up to a batch of payments that settled before a time and have no callback waiting,
-// with their timelines and callbacks, and returns how many. Their reports leave a stub without a
+// Prune deletes up to a batch of payments that settled before a time and have no callback waiting, nor one that
+// died since then and may yet be redelivered, with their timelines and callbacks, and returns how many. Their reports leave a stub without a
 // body: cursors of the event feed stay valid, and an outcome that was reported is never reported
 // again, not even if the payment is registered anew.
 func (s *Store) Prune(ctx context.Context, settledBefore time.Time) (n int, err error) {
 	err = s.write(ctx, "prune", func(ctx context.Context, tx querier) error {
 		old, err := query(ctx, tx, scanRow, `SELECT seq, revision, `+paymentColumns+` FROM payments p WHERE outcome <> 'pending' AND final_at > 0 AND final_at < $1
-				AND NOT EXISTS (SELECT 1 FROM callbacks c WHERE c.payment_id = p.id AND c.state = 'pending')
+				AND NOT EXISTS (SELECT 1 FROM callbacks c WHERE c.payment_id = p.id AND (c.state = 'pending' OR c.state = 'dead' AND c.next_at >= $1))
 			ORDER BY final_at LIMIT $2`+s.engine.skipLocked(), ms(settledBefore), pruneBatch)
 		if err != nil {
 			return fmt.Errorf("find payments to prune: %w", err)

@@ -75,6 +75,7 @@ func TestOutbox(t *testing.T, open func(testing.TB) Box) {
 		{"hastening keeps to its limit, oldest first", hastensBatch},
 		{"a new callback of a payment makes the waiting one due", newOneHastens},
 		{"a new callback of a payment makes the one in flight due again at once", newOneHastensNext},
+		{"readdressing moves what waits for a URL that is not configured", readdresses},
 		{"burying ends what is too old, on every URL", buries},
 		{"redelivering starts the schedule again", redelivers},
 		{"two claimers share without overlap", sharesClaims},
@@ -313,6 +314,28 @@ func newOneHastensNext(b bench) {
 	b.wantIDs(ds, "old")
 	b.finish(ds[0], b.failed(2*time.Hour+lease, 4*time.Hour))
 	b.wantIDs(b.claim(here, 10, 3*time.Hour))
+}
+
+func readdresses(b bench) {
+	b.queue("served", "pay_1", there, 0)
+	b.queue("moved", "pay_2", "https://gone.example/", 0)
+	b.queue("behind it", "pay_2", here, 0)
+	b.queue("leased", "pay_3", "https://left.example/", 0)
+	b.claim("https://left.example/", 1, 0)
+	readdress := func(at time.Duration, want int) {
+		b.tb.Helper()
+		moved, stranded, err := b.box.Readdress(b.tb.Context(), []string{here, there}, b.t0.Add(at))
+		b.must(err)
+		if moved != want || stranded != 0 {
+			b.tb.Errorf("readdressed %d, left %d; want %d and none", moved, stranded, want)
+		}
+	}
+	b.wantIDs(b.claim(here, 10, 0))
+	readdress(0, 1)
+	b.wantIDs(b.claim(here, 10, 0), "moved")
+	b.wantIDs(b.claim(there, 10, 0), "served")
+	readdress(2*lease, 1)
+	b.wantIDs(b.claim(here, 10, 2*lease), "moved", "leased")
 }
 
 func buries(b bench) {
