@@ -83,7 +83,7 @@ func (c Cadence) Next(f Facts, now time.Time, jitter float64) (due time.Time, vi
 	c.PollMax = cmp.Or(c.PollMax, 5*time.Minute)
 	c.AuditEvery = cmp.Or(c.AuditEvery, 30*time.Second)
 	// When the clock was set back nothing must wait until it catches up.
-	f.CreatedAt, f.LastAsked = notAfter(f.CreatedAt, now), notAfter(f.LastAsked, now)
+	f.CreatedAt, f.LastAsked, f.FinalAt = notAfter(f.CreatedAt, now), notAfter(f.LastAsked, now), notAfter(f.FinalAt, now)
 	if hinted(f, now) {
 		due = f.HintedAt
 		if !f.LastAsked.Before(f.HintedAt) || f.HintedAt.After(now) {

@@ -69,6 +69,7 @@ func TestCadence(t *testing.T) {
 		{"reopened long ago", fallback.Facts{Final: true, FinalAt: ago(30 * time.Hour), LastAsked: now, ReopenedUntil: ago(time.Hour)}, never, never, "", 0},
 		{"the clock was set back before the first question", fallback.Facts{CreatedAt: later(time.Hour)}, 0, 0, "poll", dollr.UrgentYoung},
 		{"the clock was set back after a hint", fallback.Facts{CreatedAt: ago(time.Minute), LastAsked: ago(time.Second), HintedAt: later(time.Hour)}, time.Second, time.Second, "verify", dollr.UrgentVerify},
+		{"the clock was ahead when it expired", fallback.Facts{CreatedAt: ago(time.Minute), Final: true, FinalAt: later(100 * time.Hour), LastAsked: later(100 * time.Hour)}, time.Hour, time.Hour, "reconcile", dollr.UrgentOld},
 		{"the clock was set back", fallback.Facts{CreatedAt: later(time.Hour), LastAsked: later(time.Hour)}, 2 * time.Second, 5 * time.Second, "poll", dollr.UrgentYoung},
 	}
 	for _, tt := range tests {

@@ -68,10 +68,11 @@ func decideTruth(p Payment, t Truth, now time.Time) (Payment, []Effect) {
 }
 
 // overtaken reports whether the payment was settled by another answer while this one was on its way: two relays asked, or
-// one was stopped in the middle. Which of the answers is the older one nobody knows, so an older word must not
+// one was stopped in the middle. Another time than the one known shows it, a later one or, by the clock of another relay, an
+// earlier one. Which of the answers is the older one nobody knows, so an older word must not
 // contradict a newer one: Dollr is asked again. A success is never held back.
 func (t Truth) overtaken(p Payment) bool {
-	return p.Final() && !t.KnownAt.IsZero() && t.KnownAt.UnixMilli() < p.KnownAt().UnixMilli() && outcomeOf(p.Operation, t.Status) != Succeeded
+	return p.Final() && !t.KnownAt.IsZero() && t.KnownAt.UnixMilli() != p.KnownAt().UnixMilli() && outcomeOf(p.Operation, t.Status) != Succeeded
 }
 
 // decideSilence: nothing is ever failed by silence. Only a watch that has ended, and has waited a

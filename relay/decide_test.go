@@ -396,6 +396,11 @@ func TestDecide_D4_anOlderAnswerContradictsNothing(t *testing.T) {
 			t.Errorf("%s: %+v, effects %v; want nothing but another question", name, got, effects)
 		}
 	}
+	behind := settled
+	behind.TruthAt = open.KnownAt().Add(-time.Minute)
+	if got, _ := relay.Decide(behind, late("FAILED"), noon.Add(time.Minute)); got.Contradicted {
+		t.Error("an answer is overtaken whatever the clock of the relay that settled the payment says")
+	}
 	if got, _ := relay.Decide(failed, late("COMPLETED"), noon.Add(time.Minute)); got.Outcome != relay.Succeeded || !got.Late {
 		t.Errorf("a success after a failure = %s, want it to count at once", got.Outcome)
 	}

@@ -22,6 +22,8 @@ type heart struct {
 	t     *testing.T
 	store *brittle
 
+	answer func(relay.Question) (p relay.Payment, joined bool, err error) // of Ask; nil: nobody answers
+
 	mu       sync.Mutex
 	asked    []relay.Question
 	facts    map[string]relay.Facts
@@ -115,8 +117,11 @@ func (b *brittle) Apply(ctx context.Context, id string, decide func(relay.Paymen
 	return b.Store.Apply(ctx, id, decide)
 }
 
-// Ask implements [relay.Asker]. Tests bring the answers themselves.
-func (h *heart) Ask(context.Context, relay.Question) (relay.Payment, bool, error) {
+// Ask implements [relay.Asker]. Most tests bring the answers themselves.
+func (h *heart) Ask(_ context.Context, q relay.Question) (relay.Payment, bool, error) {
+	if h.answer != nil {
+		return h.answer(q)
+	}
 	return relay.Payment{}, false, &relay.AskError{Reason: "unreachable", Err: errors.New("nobody asks here")}
 }
 

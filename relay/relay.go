@@ -179,7 +179,7 @@ func (r *Relay) Check(ctx context.Context, id string, via Via, u Urgency) {
 }
 
 // Verify asks Dollr now, also when the payment is final. A question that was under way already and
-// brings pending is asked once more, because it may have left before the customer paid. The error
+// brings pending, or leaves the payment expired, is asked once more, because it may have left before the customer paid. The error
 // is an [*AskError] if Dollr brought no truth.
 func (r *Relay) Verify(ctx context.Context, id string, via Via) (Payment, error) {
 	p, err := r.store.Find(ctx, id)
@@ -188,7 +188,7 @@ func (r *Relay) Verify(ctx context.Context, id string, via Via) (Payment, error)
 	}
 	q := Question{Payment: p.slim(), Via: via, Urgency: UrgentVerify}
 	answer, joined, err := r.asker.Ask(ctx, q)
-	if joined && err == nil && !answer.Final() {
+	if joined && err == nil && (!answer.Final() || answer.Outcome == Expired) {
 		answer, _, err = r.asker.Ask(ctx, q)
 	}
 	if err != nil {

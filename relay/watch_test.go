@@ -177,7 +177,7 @@ func TestRelay_deletedAndRegisteredAnewIsWatched(t *testing.T) {
 		if _, err := h.store.Bury(t.Context(), time.Now().Add(time.Hour), time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := h.store.Prune(t.Context(), time.Now().Add(time.Second)); n != 1 || err != nil {
+		if n, err := h.store.Prune(t.Context(), time.Now().Add(2*time.Hour)); n != 1 || err != nil {
 			t.Fatalf("Prune() = %d, %v", n, err)
 		}
 		time.Sleep(time.Second)

@@ -56,6 +56,9 @@ func TestRegister_again(t *testing.T) {
 			t.Errorf("%s: version = %v, want still 1", step.name, got.fields["version"])
 		}
 	}
+	fraction := strings.Replace(body(`,"watch_for":"90000.5ms"`), ref, uuid.NewString(), 1)
+	s.call(201, "POST", "/v1/payments", fraction)
+	s.call(200, "POST", "/v1/payments", fraction)
 	known := s.call(200, "GET", "/v1/payments/"+first["id"].(string), "")
 	if known["session_id"] != 55.0 || known["source_id"] != 101.0 || known["metadata"].(map[string]any)["order"] != "1042" || known["expected"].(map[string]any)["side"] != "payee" {
 		t.Errorf("after filling in: %v", known)

@@ -174,5 +174,5 @@ func (o *object) watchFor() time.Duration {
 	if err != nil || watch < minWatch || watch > maxWatch {
 		o.complain("watch_for", "must be a duration from 1m to 720h, such as 72h")
 	}
-	return watch
+	return watch.Truncate(time.Millisecond) // as it is stored: given again, it is the same
 }

@@ -417,6 +417,7 @@ func reconciled(t *testing.T, s *store.Store) {
 		{"unreachable for long", forever, silence("unreachable"), forever, true},
 		{"not found after 24 h", 24 * time.Hour, silence("not_found"), forever, false},
 		{"refused after 24 h", 24 * time.Hour, silence("refused"), 25 * time.Hour, true},
+		{"settled by a clock that was ahead", 0, nil, -61 * time.Minute, true},
 		{"refused for another day", 48 * time.Hour, silence("refused"), forever, false},
 	}
 	want, got := map[string]bool{}, map[string]bool{}

@@ -144,13 +144,14 @@ func (s *Store) Watched(ctx context.Context, after string, now time.Time, limit 
 }
 
 // ToReconcile names, in pages by id, the payments that a sweep asks about: all open ones, and final
-// ones whose later questions, 1 h and 24 h after they settled, are due and not answered.
+// ones whose later questions, 1 h and 24 h after they settled, are due and not answered. What settled in the future did so by a
+// clock that was ahead, and may have expired too early: it is asked about until then.
 func (s *Store) ToReconcile(ctx context.Context, after string, now time.Time, limit int) ([]string, error) {
 	due := func(slot string) string {
 		return strings.ReplaceAll(`(final_at + $2 <= $4 AND `+unanswered+`)`, "$2", slot)
 	}
 	ids, err := query(ctx, s.engine.reader(), func(s scanner) (id string, err error) { return id, s.Scan(&id) },
-		`SELECT id FROM payments WHERE id > $1 AND (outcome = 'pending' OR (final_at > 0 AND (`+due("$2")+` OR `+due("$3")+`)))
+		`SELECT id FROM payments WHERE id > $1 AND (outcome = 'pending' OR (final_at > 0 AND (`+due("$2")+` OR `+due("$3")+`)) OR final_at > $4 + $2)
 		ORDER BY id LIMIT $5`, after, relay.FirstRecheck.Milliseconds(), relay.LastRecheck.Milliseconds(), ms(now), limit)
 	if err != nil {
 		return nil, fmt.Errorf("list payments to reconcile: %w", err)

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"strings"
 	"sync"
@@ -91,6 +92,43 @@ func TestPostgreSQL_shared(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Errorf("Close() = %v", err)
 		}
+	}
+}
+
+// TestPostgreSQL_siblingsThatSettleAtOnce: the customer paid twice in the same moment, and one callback must say so.
+func TestPostgreSQL_siblingsThatSettleAtOnce(t *testing.T) {
+	t.Parallel()
+	s := openPostgres(t, pgtest.ForTest(t).Database(t))
+	var both, settling sync.WaitGroup
+	both.Add(2)
+	for range 2 {
+		p := register(t, s, collection())
+		settling.Go(func() {
+			met := sync.OnceFunc(func() { both.Done(); both.Wait() }) // neither commits before both have been read
+			_, _, err := s.Apply(t.Context(), p.ID, func(p relay.Payment) (relay.Payment, []relay.Effect) {
+				met()
+				return relay.Decide(p, completed(), noon)
+			})
+			if err != nil {
+				t.Errorf("Apply() = %v", err)
+			}
+		})
+	}
+	settling.Wait()
+	feed, err := s.Feed(t.Context(), "", 10)
+	if err != nil || len(feed) != 2 {
+		t.Fatalf("Feed() = %v, %v; want both", feed, err)
+	}
+	named := 0
+	for _, e := range feed {
+		var data struct{ Siblings []string }
+		if err := json.Unmarshal(e.Data, &data); err != nil {
+			t.Fatal(err)
+		}
+		named += len(data.Siblings)
+	}
+	if named != 1 {
+		t.Errorf("%d siblings are named, want the first in the callback of the second", named)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,16 @@ type FeedEntry struct {
 // insertReport writes a report and, if callbacks are configured, its callback. An outcome that was
 // reported before (expired, watched again, expired again) has the same id and is not reported twice.
 func (s *Store) insertReport(ctx context.Context, tx querier, p relay.Payment, r relay.Report) error {
+	if p.SourceID != 0 && s.engine.shared() {
+		// Another payment of the source may be settling right now: whoever comes second names the first.
+		if err := s.engine.lock(ctx, tx, sourceLock(p)); err != nil {
+			return err
+		}
+		var err error
+		if p.Siblings, err = siblings(ctx, tx, p); err != nil {
+			return err
+		}
+	}
 	body, err := r.Body(p)
 	if err != nil {
 		return err
@@ -54,6 +65,12 @@ func (s *Store) insertReport(ctx context.Context, tx querier, p relay.Payment, r
 		return nil
 	}
 	return insertCallback(ctx, tx, id, p, r, cmp.Or(p.CallbackURL, s.opts.CallbackURLs[0]), s.opts.FirstDelay)
+}
+
+// sourceLock is the lock of what payments of one source tell of each other.
+func sourceLock(p relay.Payment) int64 {
+	sum := sha256.Sum256([]byte(p.SourceType + strconv.FormatInt(p.SourceID, 10)))
+	return int64(binary.BigEndian.Uint64(sum[:8])) // any 64 bits will do
 }
 
 // placeReports gives reports without a position the next ones. The chain of a report hashes its
