@@ -153,7 +153,8 @@ func (m *memory) Readdress(_ context.Context, configured []string, now time.Time
 	defer m.mu.Unlock()
 	for _, r := range m.rows {
 		switch {
-		case r.state != callback.Pending || r.isLeased(now) || slices.Contains(configured, r.URL):
+		case len(configured) == 0 || r.state != callback.Pending || r.isLeased(now) || slices.Contains(configured, r.URL):
+		case now.Sub(r.QueuedAt) <= callback.Unserved || now.Sub(r.lastTry) <= callback.Unserved:
 		case m.chose[r.PaymentID]:
 			stranded++
 		default:

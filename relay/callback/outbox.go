@@ -51,6 +51,9 @@ type Result struct {
 	Attempted bool
 }
 
+// Unserved is how long nobody has touched a callback that nobody serves.
+const Unserved = 10 * time.Minute
+
 // ErrFenced reports that another claim has taken over, or that the callback is finished already. Whoever gets
 // it drops the result: the present claim's holder says what happens.
 var ErrFenced = errors.New("callback: taken over by another claim")
@@ -83,8 +86,9 @@ type Outbox interface {
 	// Called again and again, paced, after the endpoint recovered; triedBefore is the time of the recovery and
 	// keeps a callback that goes on failing from being hastened twice.
 	Hasten(ctx context.Context, url string, triedBefore, now time.Time, limit int) (int, error)
-	// Readdress gives pending, unleased callbacks whose URL is not among the configured ones to the first of these: the
-	// default has moved. Those of payments that chose their URL stay, for nobody else may be told of them. It returns
+	// Readdress gives pending, unleased callbacks whose URL is not among the configured ones to the first of these, if there
+	// is any: the default has moved. Only those go that were neither queued nor tried for [Unserved]: others may be served
+	// by a replica of another configuration. Those of payments that chose their URL stay, for nobody else may be told of them. It returns
 	// how many went and how many of them stay.
 	Readdress(ctx context.Context, configured []string, now time.Time) (moved, stranded int, err error)
 	// Bury makes all pending, unleased callbacks dead that were queued before that time, whatever their URL,

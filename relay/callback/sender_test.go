@@ -313,6 +313,7 @@ func TestSender_followsTheDefaultURL(t *testing.T) {
 		b.queue("cb_succeeded", "pay_1", shop)
 		backend := b.backend("shop.example", ok)
 		b.run(b.box, b.options())
+		time.Sleep(callback.Unserved + 2*time.Minute)
 		synctest.Wait()
 		var ids []string
 		for _, r := range backend.requests() {

@@ -541,13 +541,14 @@ func readdresses(t *testing.T, s *store.Store) {
 	chose := register(t, s, choosy)
 	must(t, s, plain.ID, completed(), noon)
 	must(t, s, chose.ID, completed(), noon)
+	later := noon.Add(callback.Unserved + time.Second)
 	for range 2 { // the second time finds nothing to do
-		if _, stranded, err := s.Readdress(t.Context(), []string{other}, noon); stranded != 1 || err != nil {
+		if _, stranded, err := s.Readdress(t.Context(), []string{other}, later); stranded != 1 || err != nil {
 			t.Errorf("Readdress() leaves %d, %v; want the one whose payment chose its URL", stranded, err)
 		}
 	}
 	for url, want := range map[string]string{other: plain.ID, hook: chose.ID} {
-		if ds, err := s.Claim(t.Context(), url, 10, noon, time.Minute); err != nil || len(ds) != 1 || ds[0].PaymentID != want {
+		if ds, err := s.Claim(t.Context(), url, 10, later, time.Minute); err != nil || len(ds) != 1 || ds[0].PaymentID != want {
 			t.Errorf("Claim(%s) = %+v, %v; want that of %s", url, ds, err, want)
 		}
 	}

@@ -317,25 +317,29 @@ func newOneHastensNext(b bench) {
 }
 
 func readdresses(b bench) {
+	const gone, left = "https://gone.example/", "https://left.example/"
 	b.queue("served", "pay_1", there, 0)
-	b.queue("moved", "pay_2", "https://gone.example/", 0)
+	b.queue("moved", "pay_2", gone, 0)
 	b.queue("behind it", "pay_2", here, 0)
-	b.queue("leased", "pay_3", "https://left.example/", 0)
-	b.claim("https://left.example/", 1, 0)
-	readdress := func(at time.Duration, want int) {
+	b.queue("tried lately", "pay_3", left, 0)
+	b.finish(b.claim(left, 1, callback.Unserved)[0], b.failed(callback.Unserved, 2*callback.Unserved))
+	readdress := func(at time.Duration, want int, configured ...string) {
 		b.tb.Helper()
-		moved, stranded, err := b.box.Readdress(b.tb.Context(), []string{here, there}, b.t0.Add(at))
+		moved, stranded, err := b.box.Readdress(b.tb.Context(), configured, b.t0.Add(at))
 		b.must(err)
 		if moved != want || stranded != 0 {
 			b.tb.Errorf("readdressed %d, left %d; want %d and none", moved, stranded, want)
 		}
 	}
-	b.wantIDs(b.claim(here, 10, 0))
-	readdress(0, 1)
-	b.wantIDs(b.claim(here, 10, 0), "moved")
-	b.wantIDs(b.claim(there, 10, 0), "served")
-	readdress(2*lease, 1)
-	b.wantIDs(b.claim(here, 10, 2*lease), "moved", "leased")
+	later := callback.Unserved + time.Second
+	readdress(later, 0) // whoever has no URL sends nothing
+	readdress(callback.Unserved, 0, here, there)
+	b.wantIDs(b.claim(here, 10, later))
+	readdress(later, 1, here, there)
+	b.wantIDs(b.claim(here, 10, later), "moved")
+	b.wantIDs(b.claim(there, 10, later), "served")
+	readdress(later+callback.Unserved, 1, here, there)
+	b.wantIDs(b.claim(here, 10, later+callback.Unserved), "moved", "tried lately")
 }
 
 func buries(b bench) {
