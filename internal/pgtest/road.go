@@ -3,6 +3,7 @@ package pgtest
 import (
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -10,7 +11,7 @@ import (
 	"time"
 )
 
-// Road is a way to a server that can be cut, opened again and made slow. What it can do is what networks and failing
+// Road is a way to a server that can be cut, opened again, frozen and made slow. What it can do is what networks and failing
 // servers do to a client.
 type Road struct {
 	target string
@@ -20,6 +21,7 @@ type Road struct {
 	listener net.Listener // nil while it is cut: connections are refused
 	delay    time.Duration
 	conns    map[net.Conn]bool
+	frozen   map[net.Conn]bool
 	running  sync.WaitGroup
 }
 
@@ -28,7 +30,7 @@ func NewRoad(tb testing.TB, url string) (*Road, string) {
 	tb.Helper()
 	_, rest, _ := strings.Cut(url, "@")
 	target, _, _ := strings.Cut(rest, "/")
-	r := &Road{target: target, conns: map[net.Conn]bool{}}
+	r := &Road{target: target, conns: map[net.Conn]bool{}, frozen: map[net.Conn]bool{}}
 	if err := r.Open(); err != nil {
 		tb.Fatal(err)
 	}
@@ -76,6 +78,14 @@ func (r *Road) Cut() {
 	clear(r.conns)
 }
 
+// Freeze loses everything on the connections that are open now, in both directions, without a word to either end, as a failover
+// or a forgetful NAT does. New ones are not touched.
+func (r *Road) Freeze() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.Copy(r.frozen, r.conns)
+}
+
 // Slow delays everything that a client sends.
 func (r *Road) Slow(delay time.Duration) {
 	r.mu.Lock()
@@ -120,7 +130,7 @@ func (r *Road) carry(to, from net.Conn, slowly bool) {
 			r.mu.Unlock()
 			time.Sleep(delay)
 		}
-		if n > 0 {
+		if n > 0 && !r.isFrozen(from) {
 			if _, failed := to.Write(buffer[:n]); failed != nil {
 				err = io.ErrClosedPipe
 			}
@@ -134,4 +144,12 @@ func (r *Road) carry(to, from net.Conn, slowly bool) {
 	defer r.mu.Unlock()
 	delete(r.conns, to)
 	delete(r.conns, from)
+	delete(r.frozen, to)
+	delete(r.frozen, from)
+}
+
+func (r *Road) isFrozen(conn net.Conn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.frozen[conn]
 }

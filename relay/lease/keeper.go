@@ -12,8 +12,10 @@ import (
 const (
 	// retry is the pause after the database gave no answer.
 	retry = 500 * time.Millisecond
-	// patience bounds one call of the database: a lease must not run out because one call hangs.
+	// patience bounds a renewal, and all that is done before the next: a lease must not run out because one call hangs.
 	patience = 3 * time.Second
+	// ownAtOnce is how many slots are taken over with one call: what does not fit between two renewals goes on after the next.
+	ownAtOnce = 64
 	// countEvery is how often open payments are counted: for the balance, and to find what was not heard of.
 	countEvery = 3 * time.Second
 	// cleanEvery is how often what dead replicas have left is removed: it does no harm.
@@ -188,7 +190,9 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 	k.opts.Owner.Hold(began.Add(Length))
 	view.Open = k.open
 	k.see(view, began)
-	again, err := k.obey(ctx, view, Decide(view))
+	work, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	again, err := k.obey(work, view, Decide(view))
 	if err != nil {
 		if ctx.Err() == nil {
 			k.opts.Logger.WarnContext(ctx, "payments not shared out", slog.Any("err", err))
@@ -199,10 +203,10 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 	if k.countedAt.Equal(began) {
 		counted = k.open
 	}
-	k.opts.Owner.Seen(ctx, view.degraded(), counted)
+	k.opts.Owner.Seen(work, view.degraded(), counted)
 	if began.Sub(k.cleanedAt) >= cleanEvery {
 		k.cleanedAt = began
-		if err := k.opts.Table.Clean(call); err != nil && ctx.Err() == nil {
+		if err := k.opts.Table.Clean(work); err != nil && ctx.Err() == nil {
 			k.opts.Logger.WarnContext(ctx, "traces of dead replicas not removed", slog.Any("err", err))
 		}
 	}
@@ -267,16 +271,15 @@ func (k *Keeper) obey(ctx context.Context, v View, s Step) (time.Duration, error
 }
 
 func (k *Keeper) own(ctx context.Context, slots []string) error {
-	if len(slots) == 0 {
-		return nil
+	for some := range slices.Chunk(slots, ownAtOnce) {
+		if err := k.opts.Owner.Own(ctx, some); err != nil {
+			return err
+		}
+		for _, slot := range some {
+			k.held[slot] = true
+		}
+		k.opts.Logger.DebugContext(ctx, "payments taken over", slog.Int("slots", len(some)), slog.Int("held", len(k.held)))
 	}
-	if err := k.opts.Owner.Own(ctx, slots); err != nil {
-		return err
-	}
-	for _, slot := range slots {
-		k.held[slot] = true
-	}
-	k.opts.Logger.DebugContext(ctx, "payments taken over", slog.Int("slots", len(slots)), slog.Int("held", len(k.held)))
 	return nil
 }
 

@@ -39,7 +39,9 @@ const callbackColumns = `seq, id, payment_id, type, url, state, created_at, next
 // Callbacks lists callbacks, newest first, of one state or (empty) of all, and the cursor of the
 // next page, 0 at the end.
 func (s *Store) Callbacks(ctx context.Context, state callback.State, before int64, limit int) ([]Callback, int64, error) {
-	found, err := query(ctx, s.engine.reader(), scanCallback, `SELECT `+callbackColumns+` FROM callbacks
+	ctx, db, done := s.engine.reader(ctx)
+	defer done()
+	found, err := query(ctx, db, scanCallback, `SELECT `+callbackColumns+` FROM callbacks
 		WHERE (CAST($1 AS TEXT) = '' OR state = CAST($1 AS TEXT)) AND (CAST($2 AS BIGINT) = 0 OR seq < CAST($2 AS BIGINT)) ORDER BY seq DESC LIMIT $3`, string(state), before, limit+1)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list callbacks: %w", err)
@@ -50,7 +52,7 @@ func (s *Store) Callbacks(ctx context.Context, state callback.State, before int6
 		next = found[limit-1].seq
 	}
 	for i := range found {
-		if found[i].Attempts, err = attempts(ctx, s.engine.reader(), found[i].ID); err != nil {
+		if found[i].Attempts, err = attempts(ctx, db, found[i].ID); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -59,12 +61,14 @@ func (s *Store) Callbacks(ctx context.Context, state callback.State, before int6
 
 // CallbacksOf lists a payment's callbacks, oldest first.
 func (s *Store) CallbacksOf(ctx context.Context, paymentID string) ([]Callback, error) {
-	found, err := query(ctx, s.engine.reader(), scanCallback, `SELECT `+callbackColumns+` FROM callbacks WHERE payment_id = $1 ORDER BY seq`, paymentID)
+	ctx, db, done := s.engine.reader(ctx)
+	defer done()
+	found, err := query(ctx, db, scanCallback, `SELECT `+callbackColumns+` FROM callbacks WHERE payment_id = $1 ORDER BY seq`, paymentID)
 	if err != nil {
 		return nil, fmt.Errorf("list callbacks of %s: %w", paymentID, err)
 	}
 	for i := range found {
-		if found[i].Attempts, err = attempts(ctx, s.engine.reader(), found[i].ID); err != nil {
+		if found[i].Attempts, err = attempts(ctx, db, found[i].ID); err != nil {
 			return nil, err
 		}
 	}

@@ -9,7 +9,9 @@ import (
 
 // Undelivered counts the callbacks that wait and those that were given up. The many delivered ones it does not touch.
 func (s *Store) Undelivered(ctx context.Context) (pending, dead int, err error) {
-	err = s.engine.reader().QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM callbacks WHERE state = 'pending'),
+	ctx, db, done := s.engine.reader(ctx)
+	defer done()
+	err = db.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM callbacks WHERE state = 'pending'),
 		(SELECT COUNT(*) FROM callbacks WHERE state = 'dead')`).Scan(&pending, &dead)
 	if err != nil {
 		return 0, 0, fmt.Errorf("count undelivered callbacks: %w", err)
@@ -24,7 +26,7 @@ func (s *Store) CallbackCounts(ctx context.Context) (map[callback.State]int, err
 		state callback.State
 		n     int
 	}
-	found, err := query(ctx, s.engine.reader(), func(s scanner) (c count, err error) { return c, s.Scan(&c.state, &c.n) },
+	found, err := read(ctx, s.engine, func(s scanner) (c count, err error) { return c, s.Scan(&c.state, &c.n) },
 		`SELECT state, COUNT(*) FROM callbacks GROUP BY state`)
 	if err != nil {
 		return nil, fmt.Errorf("count callbacks: %w", err)

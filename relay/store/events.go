@@ -15,10 +15,12 @@ func insertEvent(ctx context.Context, tx querier, paymentID string, e relay.Even
 
 // Events returns a payment's timeline, oldest first, or [relay.ErrNotFound].
 func (s *Store) Events(ctx context.Context, paymentID string) ([]relay.Event, error) {
-	if _, err := findRow(ctx, s.engine.reader(), paymentID); err != nil {
+	ctx, db, done := s.engine.reader(ctx)
+	defer done()
+	if _, err := findRow(ctx, db, paymentID); err != nil {
 		return nil, err
 	}
-	events, err := query(ctx, s.engine.reader(), func(s scanner) (e relay.Event, err error) {
+	events, err := query(ctx, db, func(s scanner) (e relay.Event, err error) {
 		return e, s.Scan(millis{&e.At}, &e.Via, &e.Status, &e.Outcome, &e.Version, &e.Detail)
 	}, `SELECT at, via, status, outcome, version, detail FROM events WHERE payment_id = $1 ORDER BY seq`, paymentID)
 	if err != nil {

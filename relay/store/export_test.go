@@ -60,8 +60,8 @@ func MarkAndThen(ctx context.Context, s *Store, name string, then func() error) 
 }
 
 // Labels counts what payments can be searched by.
-func Labels(ctx context.Context, s *Store) (n int, err error) {
-	return n, s.engine.reader().QueryRowContext(ctx, `SELECT COUNT(*) FROM labels`).Scan(&n)
+func Labels(ctx context.Context, s *Store) (int, error) {
+	return count(ctx, s, "labels")
 }
 
 // Box lets the outbox suite put callbacks in that no payment has brought.
@@ -86,12 +86,14 @@ func (b Box) Redeliver(ctx context.Context, id string, at time.Time) error {
 
 // Look implements [callbacktest.Box].
 func (b Box) Look(ctx context.Context, id string) (callbacktest.Row, error) {
-	c, err := scanCallback(b.engine.reader().QueryRowContext(ctx, `SELECT `+callbackColumns+` FROM callbacks WHERE id = $1`, id))
+	ctx, db, done := b.engine.reader(ctx)
+	defer done()
+	c, err := scanCallback(db.QueryRowContext(ctx, `SELECT `+callbackColumns+` FROM callbacks WHERE id = $1`, id))
 	if err != nil {
 		return callbacktest.Row{}, err
 	}
 	row := callbacktest.Row{State: c.State, Due: c.NextAt}
-	tries, err := attempts(ctx, b.engine.reader(), id)
+	tries, err := attempts(ctx, db, id)
 	for _, a := range tries {
 		row.Attempts = append(row.Attempts, callbacktest.Attempt{
 			At: a.At, Duration: time.Duration(a.DurationMS) * time.Millisecond, Code: a.Status, Err: a.Error, Response: a.Response,
@@ -104,8 +106,7 @@ var _ callback.Outbox = Box{}
 
 // ExpireLease makes a replica's lease one that ran out so long ago.
 func ExpireLease(ctx context.Context, s *Store, id string, ago time.Duration) error {
-	_, err := s.engine.reader().ExecContext(ctx, `UPDATE replicas SET lease_until = `+clockNow+` - CAST($2 AS BIGINT) WHERE id = $1`, id, ago.Milliseconds())
-	return err
+	return Leases{s}.exec(ctx, `UPDATE replicas SET lease_until = `+clockNow+` - CAST($2 AS BIGINT) WHERE id = $1`, id, ago.Milliseconds())
 }
 
 // Newer changes a database as a later version's expanding migration might.
@@ -126,6 +127,13 @@ func Newer(ctx context.Context, url string) error {
 }
 
 // Presences counts what replicas have noted.
-func Presences(ctx context.Context, s *Store) (n int, err error) {
-	return n, s.engine.reader().QueryRowContext(ctx, `SELECT COUNT(*) FROM presence`).Scan(&n)
+func Presences(ctx context.Context, s *Store) (int, error) {
+	return count(ctx, s, "presence")
+}
+
+func count(ctx context.Context, s *Store, table string) (n int, err error) {
+	ctx, db, done := s.engine.reader(ctx)
+	defer done()
+	err = db.QueryRowContext(ctx, `SELECT COUNT(*) FROM `+table).Scan(&n)
+	return n, err
 }

@@ -30,6 +30,14 @@ const (
 	forgetAfter = `600000`
 )
 
+// exec runs a statement that stands for itself.
+func (l Leases) exec(ctx context.Context, text string, args ...any) error {
+	ctx, db, done := l.store.engine.reader(ctx)
+	defer done()
+	_, err := db.ExecContext(ctx, text, args...)
+	return err
+}
+
 // Renew implements [lease.Table] in one statement. What it reads is how things stood before it.
 func (l Leases) Renew(ctx context.Context, me lease.Replica) (lease.View, error) {
 	type line struct {
@@ -37,7 +45,7 @@ func (l Leases) Renew(ctx context.Context, me lease.Replica) (lease.View, error)
 
 		slots string
 	}
-	lines, err := query(ctx, l.store.engine.reader(), func(s scanner) (r line, err error) {
+	lines, err := read(ctx, l.store.engine, func(s scanner) (r line, err error) {
 		var left, share, down, held int64
 		err = s.Scan(&r.ID, &left, &share, &down, &held, &r.slots)
 		r.Left, r.Share, r.Down, r.Held = time.Duration(left)*time.Millisecond, float64(share)/1e6, down != 0, time.Duration(held)*time.Millisecond
@@ -72,7 +80,7 @@ func (l Leases) Renew(ctx context.Context, me lease.Replica) (lease.View, error)
 // CountOpen implements [lease.Table].
 func (l Leases) CountOpen(ctx context.Context) (map[string]int, error) {
 	open := map[string]int{}
-	_, err := query(ctx, l.store.engine.reader(), func(s scanner) (none struct{}, err error) {
+	_, err := read(ctx, l.store.engine, func(s scanner) (none struct{}, err error) {
 		var (
 			slot string
 			n    int
@@ -93,7 +101,7 @@ func (l Leases) Clean(ctx context.Context) error {
 		`DELETE FROM replicas WHERE lease_until < ` + clockNow + ` - ` + forgetAfter,
 		`DELETE FROM presence p WHERE NOT EXISTS (SELECT 1 FROM replicas r WHERE r.id = p.replica)`,
 	} {
-		if _, err := l.store.engine.reader().ExecContext(ctx, statement); err != nil {
+		if err := l.exec(ctx, statement); err != nil {
 			return fmt.Errorf("forget dead replicas: %w", err)
 		}
 	}
@@ -105,7 +113,7 @@ const heldLease = `r.lease_until > ` + clockNow + ` - 500`
 
 // Claim implements [lease.Table]. A slot that is free for two at once goes to the first of them.
 func (l Leases) Claim(ctx context.Context, me string, slots []string) ([]string, error) {
-	claimed, err := query(ctx, l.store.engine.reader(), func(s scanner) (slot string, err error) { return slot, s.Scan(&slot) },
+	claimed, err := read(ctx, l.store.engine, func(s scanner) (slot string, err error) { return slot, s.Scan(&slot) },
 		`INSERT INTO slots (slot, owner) SELECT slot, CAST($1 AS TEXT) FROM unnest(CAST($2 AS TEXT[])) AS wanted (slot) ORDER BY slot
 		ON CONFLICT (slot) DO UPDATE SET owner = excluded.owner
 			WHERE NOT EXISTS (SELECT 1 FROM replicas r WHERE r.id = slots.owner AND `+heldLease+`)
@@ -118,7 +126,7 @@ func (l Leases) Claim(ctx context.Context, me string, slots []string) ([]string,
 
 // Release implements [lease.Table].
 func (l Leases) Release(ctx context.Context, me string, slots []string) error {
-	_, err := l.store.engine.reader().ExecContext(ctx, `UPDATE slots SET owner = '' WHERE owner = $1 AND slot = ANY(CAST($2 AS TEXT[]))`, me, slots)
+	err := l.exec(ctx, `UPDATE slots SET owner = '' WHERE owner = $1 AND slot = ANY(CAST($2 AS TEXT[]))`, me, slots)
 	if err != nil {
 		return fmt.Errorf("release slots: %w", err)
 	}
@@ -127,7 +135,7 @@ func (l Leases) Release(ctx context.Context, me string, slots []string) error {
 
 // Leave implements [lease.Table]: who has no row holds nothing.
 func (l Leases) Leave(ctx context.Context, me string) error {
-	_, err := l.store.engine.reader().ExecContext(ctx, `WITH gone AS (DELETE FROM replicas WHERE id = $1), away AS (DELETE FROM presence WHERE replica = $1)
+	err := l.exec(ctx, `WITH gone AS (DELETE FROM replicas WHERE id = $1), away AS (DELETE FROM presence WHERE replica = $1)
 		UPDATE slots SET owner = '' WHERE owner = $1`, me)
 	if err != nil {
 		return fmt.Errorf("leave: %w", err)

@@ -23,7 +23,7 @@ const (
 
 // Tell sends a message to every process that listens, this one included. It is a hint and may be lost.
 func (l Leases) Tell(ctx context.Context, message string) error {
-	if _, err := l.store.engine.reader().ExecContext(ctx, `SELECT pg_notify($1, $2)`, newsChannel, message); err != nil {
+	if err := l.exec(ctx, `SELECT pg_notify($1, $2)`, newsChannel, message); err != nil {
 		return fmt.Errorf("notify: %w", err)
 	}
 	return nil

@@ -9,7 +9,9 @@ import (
 
 // Mark returns a value that was kept under a name, empty if there is none.
 func (s *Store) Mark(ctx context.Context, name string) (value string, err error) {
-	err = s.engine.reader().QueryRowContext(ctx, `SELECT value FROM marks WHERE name = $1`, name).Scan(&value)
+	ctx, db, done := s.engine.reader(ctx)
+	defer done()
+	err = db.QueryRowContext(ctx, `SELECT value FROM marks WHERE name = $1`, name).Scan(&value)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return "", fmt.Errorf("read mark %s: %w", name, err)
 	}

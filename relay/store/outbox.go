@@ -37,7 +37,9 @@ func insertCallback(ctx context.Context, tx querier, id string, p relay.Payment,
 // NextDue implements [callback.Outbox]. Each half is the head of an index: the leased ones are few, and of the
 // many others only the first is read.
 func (s *Store) NextDue(ctx context.Context, url string) (due time.Time, err error) {
-	err = s.engine.reader().QueryRowContext(ctx, `SELECT COALESCE(MIN(at), 0) FROM (
+	ctx, db, done := s.engine.reader(ctx)
+	defer done()
+	err = db.QueryRowContext(ctx, `SELECT COALESCE(MIN(at), 0) FROM (
 		SELECT at FROM (SELECT next_at AS at FROM callbacks c WHERE url = $1 AND state = 'pending' AND lease_until = 0 AND `+oldest+` ORDER BY next_at LIMIT 1) AS free
 		UNION ALL
 		SELECT CASE WHEN lease_until > next_at THEN lease_until ELSE next_at END FROM callbacks c

@@ -100,7 +100,9 @@ func (s *Store) carryOut(ctx context.Context, tx querier, p relay.Payment, effec
 func (s *Store) Find(ctx context.Context, id string) (relay.Payment, error) {
 	started := time.Now()
 	defer func() { s.opts.Observe("find", time.Since(started)) }()
-	found, err := findRow(ctx, s.engine.reader(), id)
+	ctx, db, done := s.engine.reader(ctx)
+	defer done()
+	found, err := findRow(ctx, db, id)
 	if err == nil {
 		err = s.fillLive(ctx, []*relay.Payment{&found.Payment})
 	}
@@ -137,7 +139,7 @@ const unanswered = `truth_at < final_at + $2 AND NOT (last_error = 'not_found' A
 // Watched implements [relay.Store]: open payments, reopened ones, and final ones without an answer
 // since the last of their later questions was due.
 func (s *Store) Watched(ctx context.Context, after string, now time.Time, limit int) ([]relay.Payment, error) {
-	rows, err := query(ctx, s.engine.reader(), scanRow, `SELECT seq, revision, `+paymentColumns+` FROM payments
+	rows, err := read(ctx, s.engine, scanRow, `SELECT seq, revision, `+paymentColumns+` FROM payments
 		WHERE id > $1 AND (outcome = 'pending' OR reopened_until > $3 OR (final_at > 0 AND `+unanswered+`))
 		ORDER BY id LIMIT $4`, after, relay.LastRecheck.Milliseconds(), ms(now), limit)
 	return payments(rows), err
@@ -150,7 +152,7 @@ func (s *Store) ToReconcile(ctx context.Context, after string, now time.Time, li
 	due := func(slot string) string {
 		return strings.ReplaceAll(`(final_at + $2 <= $4 AND `+unanswered+`)`, "$2", slot)
 	}
-	ids, err := query(ctx, s.engine.reader(), func(s scanner) (id string, err error) { return id, s.Scan(&id) },
+	ids, err := read(ctx, s.engine, func(s scanner) (id string, err error) { return id, s.Scan(&id) },
 		`SELECT id FROM payments WHERE id > $1 AND (outcome = 'pending' OR (final_at > 0 AND (`+due("$2")+` OR `+due("$3")+`)) OR final_at > $4 + $2)
 		ORDER BY id LIMIT $5`, after, relay.FirstRecheck.Milliseconds(), relay.LastRecheck.Milliseconds(), ms(now), limit)
 	if err != nil {
@@ -193,7 +195,9 @@ func (s *Store) List(ctx context.Context, f Filter) ([]relay.Payment, int64, err
 		where("seq <", f.Before)
 	}
 	args = append(args, f.Limit+1)
-	rows, err := query(ctx, s.engine.reader(), scanRow, text+fmt.Sprintf(" ORDER BY seq DESC LIMIT $%d", len(args)), args...)
+	ctx, db, done := s.engine.reader(ctx)
+	defer done()
+	rows, err := query(ctx, db, scanRow, text+fmt.Sprintf(" ORDER BY seq DESC LIMIT $%d", len(args)), args...)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list payments: %w", err)
 	}
@@ -206,7 +210,7 @@ func (s *Store) List(ctx context.Context, f Filter) ([]relay.Payment, int64, err
 	each := make([]*relay.Payment, len(found))
 	for i := range found {
 		each[i] = &found[i]
-		if found[i].Siblings, err = siblings(ctx, s.engine.reader(), found[i]); err != nil {
+		if found[i].Siblings, err = siblings(ctx, db, found[i]); err != nil {
 			return nil, 0, err
 		}
 	}

@@ -15,9 +15,9 @@ import (
 // postgresConns is the size of the pool. Measured on two cores: 64 connections were no faster.
 const postgresConns = 24
 
-// transactionTimeout ends a transaction that a server which has gone silent would hold for a quarter of an
-// hour, and with it the question to Dollr that waits for it. SQLite waits as long for its lock.
-const transactionTimeout = 10 * time.Second
+// answerTimeout ends what a server that has gone silent would hold for a quarter of an hour, and with it the question to
+// Dollr that waits for a transaction, or the sweep that waits for a row. SQLite waits as long for its lock.
+const answerTimeout = 10 * time.Second
 
 // idleTransaction is after how many milliseconds the server ends a transaction whose process says nothing. A relay that is
 // stopped in the middle of one would hold the row for as long, and everybody who wants it.
@@ -61,17 +61,36 @@ func hidden(err error) error {
 	return err
 }
 
+// limit is a context that ends after timeout. Who is not answered by then has a connection that is dead without knowing, and
+// after a failover or behind a NAT those that idle are, too: they are given up with it.
+func (p *postgres) limit(ctx context.Context, timeout time.Duration) (context.Context, func()) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	return ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			p.db.SetMaxIdleConns(0)
+			p.db.SetMaxIdleConns(postgresConns)
+		}
+		cancel()
+	}
+}
+
+// reader implements [engine].
+func (p *postgres) reader(ctx context.Context) (context.Context, querier, func()) {
+	ctx, done := p.limit(ctx, answerTimeout)
+	return ctx, p.db, done
+}
+
 // inTx implements [engine]. Statements of a caller that goes away are not cancelled halfway.
 func (p *postgres) inTx(ctx context.Context, fn func(ctx context.Context, tx querier) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err // nothing was begun
 	}
-	timeout := transactionTimeout
+	timeout := answerTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = max(timeout, time.Until(deadline)) // who gives it longer means it
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-	defer cancel()
+	ctx, done := p.limit(context.WithoutCancel(ctx), timeout)
+	defer done()
 	tx, err := p.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -92,7 +111,6 @@ func (p *postgres) inTx(ctx context.Context, fn func(ctx context.Context, tx que
 	return tx.Commit()
 }
 
-func (p *postgres) reader() querier    { return p.db }
 func (p *postgres) identity() string   { return "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY" }
 func (p *postgres) values() string     { return "json_each_text(CAST(p.metadata AS json))" }
 func (p *postgres) skipLocked() string { return " FOR UPDATE SKIP LOCKED" }

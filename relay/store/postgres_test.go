@@ -213,3 +213,55 @@ func TestPostgreSQL_D1_aSilentServerHoldsNobody(t *testing.T) {
 		t.Errorf("afterwards %s, version %d; want succeeded, and nothing of the first try", got.Outcome, got.Version)
 	}
 }
+
+// TestPostgreSQL_D1_connectionsThatDiedUnnoticed: after a failover nobody answers on the connections of the pool. Whoever asks
+// first waits for an answer and gets an error, and nobody after it meets the others that idle.
+func TestPostgreSQL_D1_connectionsThatDiedUnnoticed(t *testing.T) {
+	t.Parallel()
+	road, url := pgtest.NewRoad(t, pgtest.ForTest(t).Database(t))
+	s := openPostgres(t, url)
+	p := register(t, s, collection())
+	leases, _ := s.Leases()
+	var filling sync.WaitGroup
+	for range 24 {
+		filling.Go(func() {
+			for range 20 {
+				if _, err := s.Find(t.Context(), p.ID); err != nil {
+					t.Errorf("Find() = %v", err)
+				}
+			}
+		})
+	}
+	filling.Wait()
+	road.Freeze()
+	var waiting sync.WaitGroup
+	for name, read := range map[string]func() error{
+		"a payment":         func() error { _, err := s.Find(t.Context(), p.ID); return err },
+		"what is watched":   func() error { _, err := s.Watched(t.Context(), "", noon, 10); return err },
+		"the last sweep":    func() error { _, err := leases.LastSweep(t.Context()); return err },
+		"the due callbacks": func() error { _, err := s.NextDue(t.Context(), hook); return err },
+	} {
+		waiting.Go(func() {
+			began := time.Now()
+			if err := read(); err == nil {
+				t.Errorf("%s was read from a connection that answers nothing", name)
+			}
+			if took := time.Since(began); took > 20*time.Second {
+				t.Errorf("%s: it took %s, want 10 s", name, took)
+			}
+		})
+	}
+	waiting.Wait()
+	began := time.Now()
+	for range 24 { // at once: each on a connection of its own
+		waiting.Go(func() {
+			if _, err := s.Find(t.Context(), p.ID); err != nil {
+				t.Errorf("afterwards Find() = %v", err)
+			}
+		})
+	}
+	waiting.Wait()
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("afterwards reads took %s, want no more dead connections to be met", took)
+	}
+}

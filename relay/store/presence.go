@@ -21,7 +21,7 @@ func (l Leases) Note(ctx context.Context, me string, sights map[string]relay.Sig
 		}
 		ids, pages, live = append(ids, id), append(pages, bit(s.Pages)), append(live, bit(s.Live))
 	}
-	_, err := l.store.engine.reader().ExecContext(ctx, `WITH gone AS (DELETE FROM presence WHERE replica = $1 AND payment_id = ANY(CAST($2 AS TEXT[])))
+	err := l.exec(ctx, `WITH gone AS (DELETE FROM presence WHERE replica = $1 AND payment_id = ANY(CAST($2 AS TEXT[])))
 		INSERT INTO presence (payment_id, replica, pages, live)
 		SELECT id, CAST($1 AS TEXT), pages, live FROM unnest(CAST($3 AS TEXT[]), CAST($4 AS BIGINT[]), CAST($5 AS BIGINT[])) AS seen (id, pages, live)
 		ON CONFLICT (payment_id, replica) DO UPDATE SET pages = excluded.pages, live = excluded.live`, me, none, ids, pages, live)
@@ -34,7 +34,7 @@ func (l Leases) Note(ctx context.Context, me string, sights map[string]relay.Sig
 // Sights reads what the other replicas know of payments; those of which they know nothing are left out.
 func (l Leases) Sights(ctx context.Context, me string, ids []string) (map[string]relay.Sight, error) {
 	sights := map[string]relay.Sight{}
-	_, err := query(ctx, l.store.engine.reader(), scanSight(sights), `SELECT p.payment_id, MAX(p.pages), MAX(p.live) FROM presence p JOIN replicas r ON r.id = p.replica
+	_, err := read(ctx, l.store.engine, scanSight(sights), `SELECT p.payment_id, MAX(p.pages), MAX(p.live) FROM presence p JOIN replicas r ON r.id = p.replica
 		WHERE p.payment_id = ANY(CAST($1 AS TEXT[])) AND p.replica <> $2 AND `+heldLease+` GROUP BY p.payment_id`, ids, me)
 	if err != nil {
 		return nil, fmt.Errorf("read presence: %w", err)
@@ -44,7 +44,7 @@ func (l Leases) Sights(ctx context.Context, me string, ids []string) (map[string
 
 // Looked names the payments of which other replicas have pages open.
 func (l Leases) Looked(ctx context.Context, me string) ([]string, error) {
-	ids, err := query(ctx, l.store.engine.reader(), func(s scanner) (id string, err error) { return id, s.Scan(&id) },
+	ids, err := read(ctx, l.store.engine, func(s scanner) (id string, err error) { return id, s.Scan(&id) },
 		`SELECT DISTINCT p.payment_id FROM presence p JOIN replicas r ON r.id = p.replica WHERE p.pages > 0 AND p.replica <> $1 AND `+heldLease, me)
 	if err != nil {
 		return nil, fmt.Errorf("read presence: %w", err)
@@ -67,7 +67,7 @@ func scanSight(into map[string]relay.Sight) func(scanner) (struct{}, error) {
 // Revisions reads how often the rows of payments have been written; unknown ones are left out.
 func (l Leases) Revisions(ctx context.Context, ids []string) (map[string]int64, error) {
 	revisions := map[string]int64{}
-	_, err := query(ctx, l.store.engine.reader(), func(s scanner) (none struct{}, err error) {
+	_, err := read(ctx, l.store.engine, func(s scanner) (none struct{}, err error) {
 		var (
 			id string
 			n  int64
@@ -84,7 +84,7 @@ func (l Leases) Revisions(ctx context.Context, ids []string) (map[string]int64, 
 
 // FindAll reads payments; unknown ones are left out. It does not read siblings.
 func (l Leases) FindAll(ctx context.Context, ids []string) ([]relay.Payment, error) {
-	rows, err := query(ctx, l.store.engine.reader(), scanRow, `SELECT seq, revision, `+paymentColumns+` FROM payments WHERE id = ANY(CAST($1 AS TEXT[]))`, ids)
+	rows, err := read(ctx, l.store.engine, scanRow, `SELECT seq, revision, `+paymentColumns+` FROM payments WHERE id = ANY(CAST($1 AS TEXT[]))`, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read payments: %w", err)
 	}
@@ -98,7 +98,7 @@ func (l Leases) OfSlots(ctx context.Context, slots []string, open bool, after st
 	if open { // apart, because these are urgent and have an index of their own
 		which = `outcome = 'pending' AND CAST($2 AS BIGINT) + CAST($3 AS BIGINT) > 0`
 	}
-	rows, err := query(ctx, l.store.engine.reader(), scanRow, `SELECT seq, revision, `+paymentColumns+` FROM payments
+	rows, err := read(ctx, l.store.engine, scanRow, `SELECT seq, revision, `+paymentColumns+` FROM payments
 		WHERE id > $1 AND `+which+` AND `+slotOf+` = ANY(CAST($5 AS TEXT[])) ORDER BY id LIMIT $4`,
 		after, relay.LastRecheck.Milliseconds(), ms(now), limit, slots)
 	if err != nil {

@@ -18,7 +18,7 @@ func (s *Store) Readdress(ctx context.Context, configured []string, now time.Tim
 		url  string
 		size int
 	}
-	heaps, err := query(ctx, s.engine.reader(), func(s scanner) (h heap, err error) { return h, s.Scan(&h.url, &h.size) },
+	heaps, err := read(ctx, s.engine, func(s scanner) (h heap, err error) { return h, s.Scan(&h.url, &h.size) },
 		`SELECT url, COUNT(*) FROM callbacks WHERE state = 'pending' AND lease_until <= $1 AND queued_at < $2 AND tried_at < $2 GROUP BY url`,
 		ms(now), ms(now.Add(-callback.Unserved)))
 	if err != nil {

@@ -98,7 +98,9 @@ func placeReports(ctx context.Context, tx querier) error {
 // placeNew places reports that have been committed without a position.
 func (s *Store) placeNew(ctx context.Context) error {
 	var unplaced int64
-	err := s.engine.reader().QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM reports WHERE position IS NULL LIMIT 1) AS r`).Scan(&unplaced)
+	reading, db, done := s.engine.reader(ctx)
+	err := db.QueryRowContext(reading, `SELECT COUNT(*) FROM (SELECT 1 FROM reports WHERE position IS NULL LIMIT 1) AS r`).Scan(&unplaced)
+	done()
 	if err != nil || unplaced == 0 {
 		return err
 	}
@@ -132,7 +134,7 @@ func (s *Store) Feed(ctx context.Context, after string, limit int) ([]FeedEntry,
 	if err != nil {
 		return nil, err
 	}
-	entries, err := query(ctx, s.engine.reader(), scanFeedEntry,
+	entries, err := read(ctx, s.engine, scanFeedEntry,
 		`SELECT position, chain, id, type, at, body FROM reports WHERE position > $1 AND body <> '' ORDER BY position LIMIT $2`, position, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read event feed: %w", err)
@@ -150,7 +152,9 @@ func (s *Store) position(ctx context.Context, cursor string) (int64, error) {
 		return 0, ErrUnknownCursor
 	}
 	var known string
-	err = s.engine.reader().QueryRowContext(ctx, `SELECT chain FROM reports WHERE position = $1`, position).Scan(&known)
+	ctx, db, done := s.engine.reader(ctx)
+	defer done()
+	err = db.QueryRowContext(ctx, `SELECT chain FROM reports WHERE position = $1`, position).Scan(&known)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && known != chain {
 		return 0, ErrUnknownCursor
 	}

@@ -12,7 +12,7 @@ import (
 // Search finds payments by their id, their reference, the webhook-id of a report or any value of their metadata, newest
 // first. Ids and references are found in any case, values exactly as they are.
 func (s *Store) Search(ctx context.Context, text string, limit int) ([]relay.Payment, error) {
-	rows, err := query(ctx, s.engine.reader(), scanRow, `SELECT seq, revision, `+paymentColumns+` FROM payments WHERE seq IN (
+	rows, err := read(ctx, s.engine, scanRow, `SELECT seq, revision, `+paymentColumns+` FROM payments WHERE seq IN (
 			SELECT seq FROM payments WHERE id = $1
 			UNION SELECT seq FROM (SELECT seq FROM payments WHERE reference_id = $1 AND reference_id <> '' ORDER BY seq DESC LIMIT $3) AS r
 			UNION SELECT p.seq FROM reports e JOIN payments p ON p.id = e.payment_id WHERE e.id = $1

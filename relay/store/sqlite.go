@@ -96,11 +96,15 @@ func (s *sqlite) inTx(ctx context.Context, fn func(ctx context.Context, tx queri
 	return s.batch.do(fn)
 }
 
-func (s *sqlite) reader() querier    { return s.pool }
 func (s *sqlite) identity() string   { return "INTEGER PRIMARY KEY AUTOINCREMENT" }
 func (s *sqlite) values() string     { return "json_each(p.metadata)" }
 func (s *sqlite) skipLocked() string { return "" }
 func (s *sqlite) shared() bool       { return s.turn != nil }
+
+// reader implements [engine]. What reads a file is not kept waiting for long.
+func (s *sqlite) reader(ctx context.Context) (context.Context, querier, func()) {
+	return ctx, s.pool, func() {}
+}
 
 // keepOut has nothing to do: the lock file did it.
 func (s *sqlite) keepOut(context.Context) error { return nil }

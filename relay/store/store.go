@@ -43,8 +43,9 @@ type engine interface {
 	// inTx runs fn in a transaction that is durable when inTx returns nil. It may run fn in
 	// another goroutine and, after [errRetry], again.
 	inTx(ctx context.Context, fn func(ctx context.Context, tx querier) error) error
-	// reader is for statements that only read.
-	reader() querier
+	// reader is for statements of their own, outside of transactions. They run with the context that it returns, which ends
+	// when done is called.
+	reader(ctx context.Context) (limited context.Context, db querier, done func())
 	identity() string   // the identity column of a table
 	values() string     // lists the members of the JSON object p.metadata, in a migration
 	skipLocked() string // suffix of a claiming SELECT
@@ -138,6 +139,13 @@ func query[T any](ctx context.Context, db querier, scan func(scanner) (T, error)
 		all = append(all, one)
 	}
 	return all, rows.Err()
+}
+
+// read reads all rows of a SELECT that needs no transaction.
+func read[T any](ctx context.Context, e engine, scan func(scanner) (T, error), text string, args ...any) ([]T, error) {
+	ctx, db, done := e.reader(ctx)
+	defer done()
+	return query(ctx, db, scan, text, args...)
 }
 
 type scanner interface{ Scan(dest ...any) error }

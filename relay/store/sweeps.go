@@ -48,8 +48,10 @@ func (l Leases) StartSweep(ctx context.Context, every time.Duration) error {
 
 // LastSweep reads the last sweep; its Number is 0 if there was none.
 func (l Leases) LastSweep(ctx context.Context) (s Sweep, err error) {
+	ctx, db, done := l.store.engine.reader(ctx)
+	defer done()
 	var age int64
-	err = l.store.engine.reader().QueryRowContext(ctx, `SELECT `+sweepNumber+`, `+sweepStart+`, `+clockNow+` - `+sweepStart+` FROM marks WHERE name = $1`, sweepMark).
+	err = db.QueryRowContext(ctx, `SELECT `+sweepNumber+`, `+sweepStart+`, `+clockNow+` - `+sweepStart+` FROM marks WHERE name = $1`, sweepMark).
 		Scan(&s.Number, millis{&s.StartedAt}, &age)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Sweep{}, nil
@@ -61,7 +63,7 @@ func (l Leases) LastSweep(ctx context.Context) (s Sweep, err error) {
 // SweepParts adds what the replicas wrote of it.
 func (l Leases) SweepParts(ctx context.Context, s *Sweep) error {
 	s.Parts, s.Present = map[string]string{}, map[string]bool{}
-	_, err := query(ctx, l.store.engine.reader(), func(row scanner) (none struct{}, err error) {
+	_, err := read(ctx, l.store.engine, func(row scanner) (none struct{}, err error) {
 		var replica, part string
 		err = row.Scan(&replica, &part)
 		s.Parts[replica] = part
@@ -70,7 +72,7 @@ func (l Leases) SweepParts(ctx context.Context, s *Sweep) error {
 	if err != nil {
 		return fmt.Errorf("read sweep: %w", err)
 	}
-	_, err = query(ctx, l.store.engine.reader(), func(row scanner) (none struct{}, err error) {
+	_, err = read(ctx, l.store.engine, func(row scanner) (none struct{}, err error) {
 		var id string
 		err = row.Scan(&id)
 		s.Present[id] = true
