@@ -25,7 +25,7 @@ export class FakeRelay {
   /** The first messages of every connection. */
   state = status(1);
   link = "live";
-  /** Which transports work; a blocked one is refused like by a proxy that does not know it. */
+  /** Which transports work; a blocked one is refused like by a proxy that does not know it, a "swallowed" one is never answered. */
   allowed = { stream: true, events: true, status: true };
   /** Accept, but stay silent. */
   silent = false;
@@ -37,6 +37,7 @@ export class FakeRelay {
   body = '<dollr-status token="one"></dollr-status>';
   sockets = new Set();
   streams = new Set();
+  swallowed = new Set();
 
   async start() {
     this.server = createServer((request, response) => this.#serve(request, response));
@@ -49,6 +50,7 @@ export class FakeRelay {
 
   async stop() {
     for (const ws of this.sockets) ws.terminate();
+    for (const socket of this.swallowed) socket.destroy();
     this.server.closeAllConnections();
     await new Promise((done) => this.server.close(done));
   }
@@ -78,6 +80,7 @@ export class FakeRelay {
 
   #refusal(transport, token) {
     this.attempts.push({ transport, token });
+    if (this.allowed[transport] == "swallowed") return -1;
     if (!this.allowed[transport]) return 400;
     if (this.token && token != this.token) return 401;
     return 0;
@@ -87,6 +90,7 @@ export class FakeRelay {
     const protocols = (request.headers["sec-websocket-protocol"] || "").split(", ");
     const token = protocols.find((p) => p.startsWith("bearer."))?.slice(7);
     const refusal = this.#refusal("stream", token);
+    if (refusal < 0) return this.swallowed.add(socket.on("error", () => {}));
     if (refusal == 400 || protocols[0] != "dollr-relay.v1") {
       socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
       return;
@@ -117,6 +121,7 @@ export class FakeRelay {
         return response.end(await readFile(new URL("../dist" + url.pathname.slice(3), import.meta.url)));
       case "/v1/page/events": {
         const refusal = this.#refusal("events", token);
+        if (refusal < 0) return;
         if (refusal) return response.writeHead(refusal).end();
         response.writeHead(200, { "Content-Type": "text/event-stream" });
         this.streams.add(response);
@@ -127,6 +132,7 @@ export class FakeRelay {
       }
       case "/v1/page/status": {
         const refusal = this.#refusal("status", token);
+        if (refusal < 0) return;
         if (refusal) return response.writeHead(refusal).end();
         response.setHeader("Relay-Link", this.link);
         response.setHeader("Relay-Position", `${this.state.version}.${this.link}`);

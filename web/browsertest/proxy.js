@@ -6,8 +6,8 @@ import { connect } from "node:net";
 export class Proxy {
   /** Forwards a WebSocket handshake as the plain request that it is without its Upgrade header. */
   stripUpgrade = false;
-  /** Holds an answer back until it is complete. */
-  buffer = false;
+  /** Holds an answer back until it is complete: "all" of it, or only its "body". */
+  buffer = "";
   /** Paths of the page protocol that were asked for, in order: stream, events, status. */
   asked = [];
   #sockets = new Set();
@@ -67,8 +67,11 @@ export class Proxy {
         answer.pipe(response);
         return;
       }
+      if (this.buffer == "body") response.writeHead(answer.statusCode, answer.headers).flushHeaders();
       const chunks = await answer.toArray().catch(() => null);
-      if (chunks) response.writeHead(answer.statusCode, answer.headers).end(Buffer.concat(chunks));
+      if (!chunks) return;
+      if (!response.headersSent) response.writeHead(answer.statusCode, answer.headers);
+      response.end(Buffer.concat(chunks));
     });
     request.pipe(forwarded);
   }

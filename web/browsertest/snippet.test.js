@@ -134,6 +134,26 @@ test("events held back by a proxy are given up after 8 s", async () => {
   await seen("offline", "pending v1", "live");
 });
 
+test("what polls looks for a better transport after five minutes, and the customer is not bothered", async () => {
+  Object.assign(relay.allowed, { stream: "swallowed", events: "swallowed" });
+  await watch("token: 'one'", true);
+  const run = async (seconds) => {
+    for (let i = 0; i < seconds; i++) {
+      await page.clock.runFor(1000);
+      await page.waitForTimeout(20);
+    }
+  };
+  await run(20);
+  await seen("offline", "pending v1", "live");
+  relay.attempts.length = 0;
+  await run(325);
+  assert.deepEqual([...new Set(relay.attempts.map((a) => a.transport))], ["status", "stream", "events"]);
+  assert.equal(relay.attempts.at(-1).transport, "status");
+  relay.send(status(2, "succeeded"));
+  await run(2);
+  await seen("offline", "pending v1", "live", "pending v1", "succeeded v2");
+});
+
 test("a refused token is replaced by the function that brings one", async () => {
   relay.token = "two";
   await watch("token: (() => { const t = ['one', 'two']; return async () => t.shift(); })()");

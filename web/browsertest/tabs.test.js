@@ -79,6 +79,14 @@ test("a tab that is looked at fetches the state itself, and has the connection f
   assert.equal(relay.attempts.length, 3);
 });
 
+test("what a new tab is told first the others hear, too", async () => {
+  const first = await tab();
+  relay.state = status(2); // sent to new connections only
+  await tab();
+  await sees(first, "v2");
+  assert.equal(relay.attempts.length, 2);
+});
+
 test("a tab whose leader says nothing for 35 s helps itself", async () => {
   await context.clock.install();
   const [first, second] = [await tab(), await tab()];

@@ -41,7 +41,7 @@ const http =
       attempt.wait = +headers.get("retry-after")! * 1e3;
       if (!ok) return status;
       since = headers.get("relay-position") || "";
-      attempt._hear("");
+      if (polling) attempt._hear(""); // of a stream the headers prove nothing: a proxy may hold back the rest
       const reader = body?.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = "", chunk; reader && !chunk?.done; ) {
         chunk = await reader.read();

@@ -69,7 +69,7 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
     }
   };
 
-  const hear = (text: string) => {
+  const hear = (text: string, ours?: boolean) => {
     heard = true;
     clearTimeout(lost);
     lost = 0;
@@ -79,6 +79,7 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
       message = JSON.parse(text);
       if (message.id) (channel ??= new BroadcastChannel(message.id)).onmessage = told;
     } catch {} // nothing in it, but a sign of life; or a browser without channels
+    if (ours) tell(text);
     const type = message?.type;
     if (type == "token") last.token = bearer = message.token;
     if (type == "link") show(message);
@@ -102,7 +103,7 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
       last = {
         url: page,
         token: "",
-        _hear: (text) => signal.aborted || (tell(text), hear(text)),
+        _hear: (text) => signal.aborted || hear(text, true),
         wait: 0,
         signal,
         abort: () => giveUp.abort(),
@@ -143,7 +144,10 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
   const clock = setInterval(() => {
     const now = Date.now();
     if (now - tick > 5e3 && !document.hidden) rouse(); // the machine slept
-    if (rung && now - began > 3e5) last.abort(); // a better transport may work by now
+    if (rung && now - began > 3e5) {
+      lost ||= setTimeout(offline, 25e3); // what works is given up for a look: that is no loss yet
+      last.abort(); // a better transport may work by now
+    }
     tick = now;
   }, 1e3);
   target.close = () => close();
@@ -156,7 +160,7 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
       last.abort();
       clearTimeout(deadline);
       if (!follow) lost ||= setTimeout(offline, 2e3);
-      if (Date.now() - began > 1e4) failures = rung = 0;
+      if (heard && Date.now() - began > 1e4) failures = rung = 0;
       if (code == 401) {
         bearer = undefined;
         urgent = !failures++; // a fresh one is used at once, but only once
