@@ -7,7 +7,7 @@ export interface Attempt {
   url: string;
   /** The newest one: it may change during the attempt. */
   token: string;
-  /** Takes a message's text; any other sign of life is the empty text. */
+  /** Takes a message's text; any other text is a sign of life. */
   _hear(text: string): void;
   /** Least milliseconds to wait before the next attempt, as the server wishes. */
   wait: number;
@@ -28,7 +28,8 @@ const socket: Transport = ({ url, token, _hear: hear, signal }) =>
 /**
  * Server-sent events and long polling, both read by fetch (EventSource can send no token in a header) and line by line.
  * The first poll does not wait, so that a dead network shows at once, and brings the present state; the next ones bring
- * what is newer than the position that the answer before names.
+ * what is newer than the position that the answer before names. Of a stream the headers are no sign of life yet: a proxy
+ * may pass them and hold back the rest.
  */
 const http =
   (polling: boolean): Transport =>
@@ -41,7 +42,6 @@ const http =
       attempt.wait = +headers.get("retry-after")! * 1e3;
       if (!ok) return status;
       since = headers.get("relay-position") || "";
-      if (polling) attempt._hear(""); // of a stream the headers prove nothing: a proxy may hold back the rest
       const reader = body?.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = "", chunk; reader && !chunk?.done; ) {
         chunk = await reader.read();

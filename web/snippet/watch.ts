@@ -39,10 +39,10 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
     clearTimeout(deadline);
     deadline = setTimeout(() => last.abort(), ms);
   };
-  /** Says what came over our connection, which began then; without a text, that it is gone. */
-  const tell = (text?: string) => channel?.postMessage([began, text]);
+  /** Says what came over our connection, if it is ours, and when that began; without a text, that it is gone. */
+  const tell = (text?: string) => began && channel?.postMessage([began, text]);
   const leave = () => {
-    if (began) tell();
+    tell();
     channel?.close();
     channel = undefined;
     last?.abort();
@@ -69,7 +69,7 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
     }
   };
 
-  const hear = (text: string, ours?: boolean) => {
+  const hear = (text: string) => {
     heard = true;
     clearTimeout(lost);
     lost = 0;
@@ -79,7 +79,7 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
       message = JSON.parse(text);
       if (message.id) (channel ??= new BroadcastChannel(message.id)).onmessage = told;
     } catch {} // nothing in it, but a sign of life; or a browser without channels
-    if (ours) tell(text);
+    tell(text);
     const type = message?.type;
     if (type == "token") last.token = bearer = message.token;
     if (type == "link") show(message);
@@ -103,7 +103,7 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
       last = {
         url: page,
         token: "",
-        _hear: (text) => signal.aborted || hear(text, true),
+        _hear: (text) => signal.aborted || hear(text),
         wait: 0,
         signal,
         abort: () => giveUp.abort(),
@@ -143,9 +143,9 @@ export function watch(home: string | undefined, { token, url, signal }: WatchOpt
   let tick = Date.now();
   const clock = setInterval(() => {
     const now = Date.now();
-    if (now - tick > 5e3 && !document.hidden) rouse(); // the machine slept
+    if (!document.hidden && now - tick > 5e3) rouse(); // the machine slept
     if (rung && now - began > 3e5) {
-      lost ||= setTimeout(offline, 25e3); // what works is given up for a look: that is no loss yet
+      lost ||= setTimeout(offline, 3e4); // what works is given up for a look: that is no loss yet
       last.abort(); // a better transport may work by now
     }
     tick = now;
