@@ -33,7 +33,13 @@ type keyCache struct {
 type heldKey struct {
 	RealtimeKey
 
-	minted, ends time.Time // on the monotonic clock: a wrong wall clock does no harm
+	minted, ends time.Time
+}
+
+// left is the rest of its life. Both clocks count: a wrong wall clock does no harm, and the other one stands still while
+// the machine sleeps.
+func (h heldKey) left(now time.Time) time.Duration {
+	return min(h.ends.Sub(now), h.ends.Round(0).Sub(now.Round(0)))
 }
 
 func newKeyCache(minter KeyMinter) *keyCache {
@@ -70,7 +76,7 @@ func (k *keyCache) find(name KeyRequest) (RealtimeKey, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	held, ok := k.held[name]
-	left := time.Until(held.ends)
+	left := held.left(time.Now())
 	if !ok || left < time.Duration(freshShare*float64(held.ends.Sub(held.minted))) {
 		return RealtimeKey{}, false
 	}
@@ -83,8 +89,9 @@ func (k *keyCache) keep(name KeyRequest, key heldKey) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.held) >= k.sweepAt {
+		now := time.Now()
 		for name, held := range k.held {
-			if time.Until(held.ends) <= 0 {
+			if held.left(now) <= 0 {
 				delete(k.held, name)
 			}
 		}

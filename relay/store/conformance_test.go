@@ -526,6 +526,9 @@ func prunesNoFreshlyDead(t *testing.T, s *store.Store) {
 	if n, err := s.Bury(t.Context(), noon.Add(time.Hour), noon.Add(week)); n != 1 || err != nil {
 		t.Fatalf("Bury() = %d, %v; want one", n, err)
 	}
+	if events, err := s.Events(t.Context(), tooOld.ID); err != nil || events[len(events)-1].Detail != "Callback payment.succeeded dead" {
+		t.Errorf("Events() = %+v, %v; want the last one to tell of the callback's death", events, err)
+	}
 	if n, err := s.Prune(t.Context(), noon.Add(week)); n != 0 || err != nil {
 		t.Errorf("Prune() = %d, %v; want none: somebody may still redeliver what died after that", n, err)
 	}

@@ -123,7 +123,7 @@ const bulk = 500
 // Postpone implements [callback.Outbox].
 func (s *Store) Postpone(ctx context.Context, url string, now, until time.Time) error {
 	_, err := s.inBulks(ctx, until.After(now), "postpone", `UPDATE callbacks SET next_at = $1 WHERE seq IN (SELECT seq FROM callbacks
-		WHERE url = $2 AND state = 'pending' AND next_at <= $3 AND lease_until <= $3 ORDER BY next_at LIMIT $4)`,
+		WHERE url = $2 AND state = 'pending' AND next_at <= $3 AND lease_until <= $3 ORDER BY next_at LIMIT $4`+s.engine.skipLocked()+`)`,
 		ms(until), url, ms(now), bulk)
 	return err
 }
@@ -131,14 +131,31 @@ func (s *Store) Postpone(ctx context.Context, url string, now, until time.Time) 
 // Hasten implements [callback.Outbox].
 func (s *Store) Hasten(ctx context.Context, url string, triedBefore, now time.Time, limit int) (n int, err error) {
 	return s.count(ctx, "hasten", `UPDATE callbacks SET next_at = $1 WHERE seq IN (SELECT seq FROM callbacks
-		WHERE url = $2 AND state = 'pending' AND next_at > $1 AND lease_until <= $1 AND tried_at < $3 ORDER BY seq LIMIT $4)`,
+		WHERE url = $2 AND state = 'pending' AND next_at > $1 AND lease_until <= $1 AND tried_at < $3 ORDER BY seq LIMIT $4`+s.engine.skipLocked()+`)`,
 		ms(now), url, ms(triedBefore), limit)
 }
 
 // Bury implements [callback.Outbox].
-func (s *Store) Bury(ctx context.Context, queuedBefore, now time.Time) (n int, err error) {
-	return s.inBulks(ctx, true, "bury", `UPDATE callbacks SET state = 'dead', next_at = $2, lease_until = 0 WHERE seq IN (SELECT seq FROM callbacks
-		WHERE state = 'pending' AND queued_at < $1 AND lease_until <= $2 LIMIT $3)`, ms(queuedBefore), ms(now), bulk)
+func (s *Store) Bury(ctx context.Context, queuedBefore, now time.Time) (total int, err error) {
+	for {
+		var ids []string
+		err := s.write(ctx, "bury", func(ctx context.Context, tx querier) (err error) {
+			ids, err = query(ctx, tx, func(s scanner) (id string, err error) { return id, s.Scan(&id) },
+				`UPDATE callbacks SET state = 'dead', next_at = $2, lease_until = 0 WHERE seq IN (SELECT seq FROM callbacks
+				WHERE state = 'pending' AND queued_at < $1 AND lease_until <= $2 LIMIT $3`+s.engine.skipLocked()+`) RETURNING id`,
+				ms(queuedBefore), ms(now), bulk)
+			for _, id := range ids {
+				err = errors.Join(err, noteCallback(ctx, tx, id, relay.ViaCallback, now, string(callback.Dead)))
+			}
+			return err
+		})
+		if err != nil {
+			return total, fmt.Errorf("bury callbacks: %w", err)
+		}
+		if total += len(ids); len(ids) < bulk {
+			return total, nil
+		}
+	}
 }
 
 // inBulks repeats a statement that changes up to [bulk] rows, each time in a transaction of its own, until

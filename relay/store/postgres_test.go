@@ -265,3 +265,72 @@ func TestPostgreSQL_D1_connectionsThatDiedUnnoticed(t *testing.T) {
 		t.Errorf("afterwards reads took %s, want no more dead connections to be met", took)
 	}
 }
+
+// TestPostgreSQL_whatAnotherSessionHasInHandIsLeftAlone: a callback is just being claimed, or redelivered by somebody whose
+// answer is on its way. It is neither buried, nor put off, nor readdressed, nor pruned, and nobody waits for that session.
+func TestPostgreSQL_whatAnotherSessionHasInHandIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for name, one := range map[string]struct {
+		before, inHand string
+		change         func(s *store.Store) (int, error)
+	}{
+		"bury": {"", `UPDATE callbacks SET lease_until = 9e15`, func(s *store.Store) (int, error) {
+			return s.Bury(t.Context(), noon.Add(day), noon.Add(day))
+		}},
+		"readdress": {"", `UPDATE callbacks SET lease_until = 9e15`, func(s *store.Store) (int, error) {
+			moved, _, err := s.Readdress(t.Context(), []string{"https://other.example/"}, noon.Add(day))
+			return moved, err
+		}},
+		"hasten": {`UPDATE callbacks SET next_at = 8e15`, `UPDATE callbacks SET lease_until = 9e15`, func(s *store.Store) (int, error) {
+			return s.Hasten(t.Context(), hook, noon.Add(day), noon.Add(day), 10)
+		}},
+		"postpone": {"", `UPDATE callbacks SET lease_until = 9e15`, func(s *store.Store) (int, error) {
+			return 0, s.Postpone(t.Context(), hook, noon.Add(day), noon.Add(2*day))
+		}},
+		"prune": {`UPDATE callbacks SET state = 'delivered'`, `UPDATE callbacks SET state = 'pending'`, func(s *store.Store) (int, error) {
+			return s.Prune(t.Context(), noon.Add(day))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := pgtest.ForTest(t).Database(t)
+			s := openPostgres(t, url)
+			p := register(t, s, collection())
+			must(t, s, p.ID, completed(), noon)
+			other, err := sql.Open("pgx", url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = other.Close() }()
+			if one.before != "" {
+				if _, err := other.ExecContext(t.Context(), one.before); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tx, err := other.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tx.ExecContext(t.Context(), one.inHand); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := one.change(s); n != 0 || err != nil {
+				t.Errorf("while it is in hand: %d, %v; want nothing to be done, and at once", n, err)
+			}
+			if err := tx.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := one.change(s); n != 0 || err != nil {
+				t.Errorf("afterwards: %d, %v; want nothing to be done", n, err)
+			}
+			var due int64
+			if err := other.QueryRowContext(t.Context(), `SELECT next_at FROM callbacks WHERE state = 'pending' AND url = $1`, hook).Scan(&due); err != nil {
+				t.Fatalf("the callback: %v", err)
+			}
+			if due > noon.UnixMilli() && one.before == "" {
+				t.Errorf("it was put off until %s", time.UnixMilli(due))
+			}
+		})
+	}
+}

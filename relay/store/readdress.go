@@ -30,7 +30,7 @@ func (s *Store) Readdress(ctx context.Context, configured []string, now time.Tim
 		}
 		n, err := s.inBulks(ctx, true, "readdress", `UPDATE callbacks SET url = $1 WHERE seq IN (SELECT seq FROM callbacks c
 			WHERE url = $2 AND state = 'pending' AND lease_until <= $3 AND queued_at < $4 AND tried_at < $4
-				AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.id = c.payment_id AND p.callback_url = c.url) LIMIT $5)`,
+				AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.id = c.payment_id AND p.callback_url = c.url) LIMIT $5`+s.engine.skipLocked()+`)`,
 			configured[0], h.url, ms(now), ms(now.Add(-callback.Unserved)), bulk)
 		moved, stranded = moved+n, stranded+h.size-n
 		if err != nil {
