@@ -28,14 +28,14 @@ func checkDatabase(ctx context.Context, address secret.Value) Finding {
 		f.OK, f.Saw = true, "in use by a running relay"
 		return f
 	case err == nil:
-		err = errors.Join(s.Ping(ctx), s.Close())
+		err = errors.Join(s.MayServe(ctx), s.Close())
 	}
 	if err == nil {
 		f.OK, f.Saw = true, "opens and takes transactions"
 		return f
 	}
 	f.Saw, f.Means = err.Error(), nothingKept
-	f.Do = "check RELAY_DATABASE_URL: that the server is up and reachable, its user, password and database right, and that it lets this machine in"
+	f.Do = "check RELAY_DATABASE_URL: that the server is up and reachable, its user, password and database right, that it lets this machine in, and that it is the primary, in which this user may make tables"
 	if file {
 		f.Do = "check RELAY_DATABASE_URL: that it names an SQLite file which this user may write, on a local disk with room"
 	}

@@ -2,6 +2,7 @@ package doctor_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/dollr-relay/dollr-relay/internal/doctor"
 	"github.com/dollr-relay/dollr-relay/internal/dollr"
 	"github.com/dollr-relay/dollr-relay/internal/dollr/dollrtest"
+	"github.com/dollr-relay/dollr-relay/internal/pgtest"
 	"github.com/dollr-relay/dollr-relay/internal/sandbox"
 	"github.com/dollr-relay/dollr-relay/internal/secret"
 )
@@ -160,6 +162,23 @@ func TestExamine_failures(t *testing.T) {
 		}},
 		{"PostgreSQL away", "database", "refused", "server is up", func(_ *testing.T, s *surroundings) {
 			s.DatabaseURL = secret.New("postgres://user:password-that-must-not-show@127.0.0.1:1/relay?connect_timeout=2")
+		}},
+		{"PostgreSQL is a standby", "database", "read-only", "primary", func(t *testing.T, s *surroundings) {
+			t.Helper()
+			s.DatabaseURL = secret.New(pgtest.ForTest(t).Database(t) + "&default_transaction_read_only=on")
+		}},
+		{"PostgreSQL lets nobody make tables", "database", `no tables in the schema "public"`, "make tables", func(t *testing.T, s *surroundings) {
+			t.Helper()
+			url := pgtest.ForTest(t).Database(t)
+			db, err := sql.Open("pgx", url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = db.Close() }()
+			if _, err := db.ExecContext(t.Context(), `CREATE ROLE guest LOGIN`); err != nil {
+				t.Fatal(err)
+			}
+			s.DatabaseURL = secret.New(url + "&role=guest")
 		}},
 		{"endpoint redirects", "callback", "redirects", "final address", func(_ *testing.T, s *surroundings) {
 			s.backend = func(w http.ResponseWriter) {

@@ -188,6 +188,19 @@ func TestListener_skipsWhatIsThereAtTheFirstRun(t *testing.T) {
 	d.wantIDs("d")
 }
 
+func TestListener_forwardsWhatComesBetweenTwoRuns(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	f := &feed{generation: "x"}
+	for range 2 {
+		if err := d.listen(f, func(l *forward.Listener) { l.SkipPresent = true }); err != nil {
+			t.Fatal(err)
+		}
+		f.ids = append(f.ids, "a")
+	}
+	d.wantIDs("a")
+}
+
 func TestListener_forwardsTheFirstEventOfAnEmptyFeed(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

@@ -17,13 +17,14 @@ const (
 	journalTooBig = 2 * journalKeeps
 )
 
-// Journal is what was forwarded: one line "cursor id" per event. The last cursor is where the next run
-// goes on; an id in it is not forwarded again.
+// Journal is what was forwarded: one line "cursor id" per event, and one without an id once everything that
+// was there before is left out. The last cursor is where the next run goes on; an id in it is not forwarded again.
 type Journal struct {
 	path   string
 	file   *os.File
 	cursor string
 	known  map[string]bool
+	begun  bool
 }
 
 // OpenJournal opens or makes the journal of one relay and one target in a folder. Close it.
@@ -50,6 +51,7 @@ func OpenJournal(folder, relayURL, target string) (*Journal, error) {
 			return nil, fmt.Errorf("shorten what was forwarded: %w", err)
 		}
 	}
+	j.begun = len(text) > 0
 	for _, line := range lines {
 		if cursor, id, ok := strings.Cut(line, " "); ok {
 			j.cursor, j.known[id] = cursor, true
@@ -67,8 +69,16 @@ func (j *Journal) Cursor() string { return j.cursor }
 // Knows reports whether an event was forwarded.
 func (j *Journal) Knows(id string) bool { return j.known[id] }
 
-// Empty reports whether nothing was ever forwarded.
-func (j *Journal) Empty() bool { return len(j.known) == 0 }
+// Begun reports whether anything was noted in an earlier run.
+func (j *Journal) Begun() bool { return j.begun }
+
+// Begin notes that events are forwarded from now on, even if none was there yet.
+func (j *Journal) Begin() error {
+	if _, err := j.file.WriteString("begun\n"); err != nil {
+		return fmt.Errorf("note that forwarding begins: %w", err)
+	}
+	return nil
+}
 
 // Add notes that an event is done.
 func (j *Journal) Add(cursor, id string) error {

@@ -35,7 +35,7 @@ type Listener struct {
 
 // Run forwards until ctx ends, and returns nil then. An error is the feed's, or the journal's.
 func (l *Listener) Run(ctx context.Context) error {
-	skipping, skipped := l.SkipPresent && l.Journal.Empty(), 0
+	skipping, skipped := l.SkipPresent && !l.Journal.Begun(), 0
 	for ctx.Err() == nil {
 		page, err := l.Events(ctx, l.Journal.Cursor(), !skipping) // what comes while it waits was not there before
 		if problem, ok := errors.AsType[*apiclient.ProblemError](err); ok && problem.Status == http.StatusGone {
@@ -59,6 +59,9 @@ func (l *Listener) Run(ctx context.Context) error {
 			skipped += len(page.Data)
 		case skipping:
 			skipping = false
+			if err := l.Journal.Begin(); err != nil {
+				return err
+			}
 			l.Say("Events from before are left out: %d.", skipped)
 		case len(page.Data) == 0:
 			pause(ctx, emptyPause)

@@ -111,6 +111,30 @@ func (p *postgres) inTx(ctx context.Context, fn func(ctx context.Context, tx que
 	return tx.Commit()
 }
 
+// writable implements [engine].
+func (p *postgres) writable(ctx context.Context, tx querier) error {
+	var readOnly bool
+	err := tx.QueryRowContext(ctx, `SELECT current_setting('transaction_read_only') = 'on'`).Scan(&readOnly)
+	if err == nil && readOnly {
+		return errors.New("postgres: read-only: it is a standby, or the user or the database is set to default_transaction_read_only")
+	}
+	return err
+}
+
+// mayMigrate implements [engine]. Since version 15 a user may make no tables in the schema public unless it is allowed to.
+func (p *postgres) mayMigrate(ctx context.Context, tx querier) error {
+	var (
+		may    bool
+		schema string
+	)
+	err := tx.QueryRowContext(ctx, `SELECT to_regclass('payments') IS NOT NULL OR COALESCE(has_schema_privilege(current_schema(), 'CREATE'), FALSE),
+		COALESCE(current_schema(), '')`).Scan(&may, &schema)
+	if err == nil && !may {
+		return fmt.Errorf("postgres: the user may make no tables in the schema %q", schema)
+	}
+	return err
+}
+
 func (p *postgres) identity() string   { return "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY" }
 func (p *postgres) values() string     { return "json_each_text(CAST(p.metadata AS json))" }
 func (p *postgres) skipLocked() string { return " FOR UPDATE SKIP LOCKED" }

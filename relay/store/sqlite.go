@@ -96,6 +96,14 @@ func (s *sqlite) inTx(ctx context.Context, fn func(ctx context.Context, tx queri
 	return s.batch.do(fn)
 }
 
+// writable implements [engine]. The transaction has taken the lock for writing already.
+func (s *sqlite) writable(ctx context.Context, tx querier) error {
+	var one int
+	return tx.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+}
+
+func (s *sqlite) mayMigrate(context.Context, querier) error { return nil }
+
 func (s *sqlite) identity() string   { return "INTEGER PRIMARY KEY AUTOINCREMENT" }
 func (s *sqlite) values() string     { return "json_each(p.metadata)" }
 func (s *sqlite) skipLocked() string { return "" }

@@ -52,6 +52,10 @@ type engine interface {
 	shared() bool       // whether other processes may use the database, too
 	// keepOut makes sure that no relay of a version that cannot share serves from this database.
 	keepOut(ctx context.Context) error
+	// writable tells why what runs a transaction takes no writes in it, mayMigrate why it lets nobody make the tables that are
+	// missing. Neither changes anything.
+	writable(ctx context.Context, tx querier) error
+	mayMigrate(ctx context.Context, tx querier) error
 	// lock keeps other processes out until the transaction ends.
 	lock(ctx context.Context, tx querier, which int64) error
 	close() error
@@ -100,11 +104,16 @@ func (s *Store) KeepOut(ctx context.Context) error { return s.engine.keepOut(ctx
 // Close closes the database. Nothing may use the store any more.
 func (s *Store) Close() error { return s.engine.close() }
 
-// Ping reports whether the database answers.
-func (s *Store) Ping(ctx context.Context) error {
+// Ping reports whether the database answers, and is not a standby that would take no writes.
+func (s *Store) Ping(ctx context.Context) error { return s.write(ctx, "ping", s.engine.writable) }
+
+// MayServe reports whether a relay could begin to work with the database, and changes nothing.
+func (s *Store) MayServe(ctx context.Context) error {
 	return s.write(ctx, "ping", func(ctx context.Context, tx querier) error {
-		var one int
-		return tx.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+		if err := s.engine.writable(ctx, tx); err != nil {
+			return err
+		}
+		return s.engine.mayMigrate(ctx, tx)
 	})
 }
 
