@@ -17,8 +17,8 @@ const fairShare = 7
 
 // PollerOptions tune a [Poller]. The zero value is ready for production.
 type PollerOptions struct {
-	// Workers is how many questions are put at once. Defaults to 32: more than DOLLR_RATE times a slow answer needs, and few
-	// enough that most of what is due waits here, where it costs no goroutine.
+	// Workers is how many questions are put at once. Defaults to 32: few enough that most of what is due waits here, where it
+	// costs no goroutine. It must be more than the rate of questions times a slow answer.
 	Workers int
 	// Retry is when a payment is due again whose question ended without [Poller.Set] or [Poller.Remove]. Defaults to 5 s.
 	Retry time.Duration

@@ -59,6 +59,7 @@ type Asker interface {
 type AskError struct {
 	Reason     string        // as in [Silence]
 	RetryAfter time.Duration // how long asking again is pointless; 0 if that is not known
+	Unsent     bool          // Dollr was not asked at all
 	Err        error
 }
 

@@ -168,12 +168,17 @@ func (r *Relay) Register(ctx context.Context, g Registration) (p Payment, create
 
 // Check asks Dollr about a watched payment because the schedule says so.
 func (r *Relay) Check(ctx context.Context, id string, via Via, u Urgency) {
-	p, ok := r.asked(id)
+	p, unsent, ok := r.asked(id)
 	if !ok {
 		return
 	}
-	if _, _, err := r.asker.Ask(ctx, Question{Payment: p, Via: via, Urgency: u}); err != nil {
+	_, _, err := r.asker.Ask(ctx, Question{Payment: p, Via: via, Urgency: u})
+	if err != nil {
 		r.log.DebugContext(ctx, "no answer", slog.String("payment", id), slog.String("via", string(via)), slog.Any("err", err))
+	}
+	if failed, ok := errors.AsType[*AskError](err); ok && failed.Unsent {
+		unsent()
+		return // the schedule comes back to it by itself, as soon as there is a point in it
 	}
 	r.refresh(id)
 }

@@ -80,16 +80,23 @@ func (w *watch) withHint(p Payment) Payment {
 }
 
 // asked takes note that a payment is asked about now, so that an answer that cannot be committed
-// does not make the schedule ask without pause.
-func (r *Relay) asked(id string) (Payment, bool) {
+// does not make the schedule ask without pause. What was not sent in the end does not count as asked: unsent takes it back.
+func (r *Relay) asked(id string) (p Payment, unsent func(), ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.watches[id]
 	if w == nil || !r.ownsLocked(id) || r.lapsedLocked() {
-		return Payment{}, false
+		return Payment{}, nil, false
 	}
-	w.askedAt = r.now()
-	return w.p, true
+	before, now := w.askedAt, r.now()
+	w.askedAt = now
+	return w.p, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if w.askedAt.Equal(now) {
+			w.askedAt = before
+		}
+	}, true
 }
 
 // covered reports whether realtime would tell of a change: it is live, and truth has caught up with

@@ -264,3 +264,26 @@ func TestRelay_missedByRealtime(t *testing.T) {
 		})
 	}
 }
+
+// TestRelay_whatWasNotSentWasNotAsked keeps the few questions after the end from being used up while Dollr is known not to
+// answer.
+func TestRelay_whatWasNotSentWasNotAsked(t *testing.T) {
+	t.Parallel()
+	for _, unsent := range []bool{true, false} {
+		beat(t, func(h *heart) {
+			p := h.register()
+			h.truth(p.ID, relay.ViaPoll, "PENDING")
+			h.truth(p.ID, relay.ViaPoll, "FAILED")
+			before := h.factsOf(p.ID).LastAsked
+			h.answer = func(relay.Question) (relay.Payment, bool, error) {
+				return relay.Payment{}, false, &relay.AskError{Reason: "unreachable", Unsent: unsent, Err: errors.New("no answer")}
+			}
+			time.Sleep(time.Hour)
+			h.Check(h.t.Context(), p.ID, relay.ViaReconcile, relay.UrgentOld)
+			h.Hear(p.ID, relay.Heard{Live: true}) // the schedule is told anew
+			if same := h.factsOf(p.ID).LastAsked.Equal(before); same != unsent {
+				t.Errorf("unsent %t: last asked at %s, before at %s", unsent, h.factsOf(p.ID).LastAsked, before)
+			}
+		})
+	}
+}

@@ -70,7 +70,7 @@ func reason(err error) string {
 func (a *asker) Ask(ctx context.Context, q relay.Question) (relay.Payment, bool, error) {
 	if deadline, ok := ctx.Deadline(); ok && a.held() > time.Until(deadline) {
 		// Who cannot wait for the end of a 429's hold hears of it at once.
-		return relay.Payment{}, false, &relay.AskError{Reason: dollr.ReasonRateLimited, RetryAfter: a.held(), Err: errHeld}
+		return relay.Payment{}, false, &relay.AskError{Reason: dollr.ReasonRateLimited, RetryAfter: a.held(), Unsent: true, Err: errHeld}
 	}
 	answer := a.Asker.Ask(ctx, question(q))
 	return answer.Value, answer.Joined, askError(answer.Err)
@@ -102,7 +102,7 @@ func askError(err error) error {
 	)
 	switch {
 	case errors.As(err, &open):
-		return &relay.AskError{Reason: dollr.ReasonUnreachable, RetryAfter: open.RetryAfter, Err: err}
+		return &relay.AskError{Reason: dollr.ReasonUnreachable, RetryAfter: open.RetryAfter, Unsent: true, Err: err}
 	case errors.As(err, &known) && known.Reason() != "":
 		return &relay.AskError{Reason: known.Reason(), RetryAfter: known.RetryAfter(), Err: err}
 	}

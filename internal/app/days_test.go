@@ -273,3 +273,27 @@ func TestDays_U17_lateSuccessIsHeardOf(t *testing.T) {
 		}
 	})
 }
+
+// TestDays_slowAnswersDoNotStretchTheIntervals has many payments, a rate that suffices, and a Dollr that takes 8 s to answer.
+func TestDays_slowAnswersDoNotStretchTheIntervals(t *testing.T) {
+	t.Parallel()
+	sleep(t, func(c *app.Config) { polling(c); c.DollrRate = 100 }, func(d *dream) {
+		const orders = 200
+		for range orders {
+			d.pay()
+		}
+		d.weather(`{"dollr":[{"kind":"slow","endpoint":"collection","delay":"8s"}]}`)
+		before := d.asked()
+		time.Sleep(104 * time.Second)
+		// Young payments are asked about within 2.5 × RELAY_POLL_MIN of the last answer, which is under way for 8 s.
+		if got, want := d.asked()-before, orders*(104/(5+8)-1); got < want {
+			t.Errorf("%d questions in 104 s, want at least %d", got, want)
+		}
+	})
+}
+
+// asked is how many questions Dollr was asked.
+func (d *dream) asked() int {
+	d.t.Helper()
+	return len(d.call("GET", d.sandbox+"/_sandbox/requests", "", 200)["data"].([]any))
+}

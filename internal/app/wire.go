@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"time"
 
@@ -59,11 +60,19 @@ func (a *App) wireDollr() (*keyMinter, error) {
 	}
 	a.wireReplicas(client)
 	a.asker = newAsker(client, a)
-	a.poller = fallback.NewPoller(a.check, fallback.PollerOptions{Hold: a.asker.RetryAfter, Now: a.opts.Now})
+	a.poller = fallback.NewPoller(a.check, fallback.PollerOptions{
+		Workers: pollWorkers(a.config.DollrRate), Hold: a.asker.RetryAfter, Now: a.opts.Now,
+	})
 	pageOpen := func(id string) bool { return a.relay.LookedAt(id) }
 	keys := newKeyMinter(client, a.config, a.metrics, pageOpen)
 	a.operator.client, a.operator.keys = client, keys
 	return keys, nil
+}
+
+// pollWorkers are as many as questions may be under way while all intervals hold: the rate times the slowest answer that is
+// waited for.
+func pollWorkers(rate float64) int {
+	return int(min(max(32, math.Ceil(rate*dollr.AnswerWithin.Seconds())), 1024))
 }
 
 func (a *App) wireSender() (err error) {

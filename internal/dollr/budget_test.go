@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -208,7 +210,9 @@ func TestBudget_429HoldsEverybody(t *testing.T) {
 		{"nonsense", func() string { return "soon" }, time.Second},
 		{"negative", func() string { return "-5" }, time.Second},
 		{"huge", func() string { return "99999999999999999" }, 5 * time.Minute},
-		{"too huge for an integer", func() string { return "99999999999999999999999" }, time.Second},
+		{"too huge for an integer", func() string { return "99999999999999999999999" }, 5 * time.Minute},
+		{"a fraction", func() string { return "60.5" }, time.Minute},
+		{"a proxy added its own", func() string { return "60, 60" }, time.Minute},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -243,6 +247,47 @@ func TestBudget_429HoldsEverybody(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestBudget_429HoldsWhateverItsBody has bodies that cannot be read to their end: the code and the header have said it all.
+func TestBudget_429HoldsWhateverItsBody(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]func(ctx context.Context) io.Reader{
+		"cut off": func(context.Context) io.Reader {
+			return io.MultiReader(strings.NewReader(`{"detail":`), iotest.ErrReader(io.ErrUnexpectedEOF))
+		},
+		"over 1 MiB": func(context.Context) io.Reader { return strings.NewReader(strings.Repeat(" ", 2<<20)) },
+		"never ends": func(ctx context.Context) io.Reader { return silence{ctx} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := transportClient(t, io.Discard, func(r *http.Request) (*http.Response, error) {
+					if r.Method == http.MethodPost {
+						return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(anyToken)), Request: r}, nil
+					}
+					return &http.Response{
+						StatusCode: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"60"}},
+						Body: io.NopCloser(body(r.Context())), Request: r,
+					}, nil
+				})
+				_, err := c.Status(t.Context(), collection(), nil)
+				failure := wantError(t, err, dollr.ReasonRateLimited)
+				if failure.CountsForBreaker() || failure.RetryAfter() != time.Minute || c.Held() != time.Minute {
+					t.Errorf("counts for the breaker %t, RetryAfter() = %s, Held() = %s, want false and a minute",
+						failure.CountsForBreaker(), failure.RetryAfter(), c.Held())
+				}
+			})
+		})
+	}
+}
+
+// silence is a body of which nothing comes until the question is given up.
+type silence struct{ ctx context.Context } //nolint:containedctx // it is the request's
+
+func (s silence) Read([]byte) (int, error) {
+	<-s.ctx.Done()
+	return 0, s.ctx.Err()
 }
 
 func TestBudget_withoutRetryAfterThePauseDoubles(t *testing.T) {

@@ -178,7 +178,10 @@ func (c *Client) authorized(ctx context.Context, r request, t *Ticket) ([]byte, 
 		}
 		token, ok := c.tokens.current()
 		if !ok {
-			if err := c.tokens.refresh(ctx); err != nil {
+			if err := c.tokens.refresh(ctx); err != nil { // and no token is alive
+				if failure, ok := errors.AsType[*Error](err); ok && failure.reason == ReasonRefused {
+					c.refuse(ctx, failure)
+				}
 				return nil, err
 			}
 			// Everybody who waited for the token would leave at the same moment: queue again.

@@ -36,10 +36,8 @@ func (c *Client) fetchToken(ctx context.Context) (secret.Value, time.Duration, e
 		granted: granted, wait: granted.Sub(queued),
 	})
 	if failure != nil {
-		if failure.Code >= 400 && failure.Code < 500 && failure.Code != http.StatusTooManyRequests {
-			// Whatever the code, a 404 too: it says nothing about a payment, it is about who asks.
-			failure.reason = ReasonRefused
-			c.refuse(ctx, failure)
+		if failure.reason == ReasonNotFound {
+			failure.reason = ReasonRefused // it says nothing about a payment, it is about who asks
 		}
 		return secret.Value{}, 0, failure
 	}

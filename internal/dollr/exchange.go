@@ -20,7 +20,8 @@ import (
 const (
 	connectWithin = 5 * time.Second
 	headersWithin = 10 * time.Second
-	answerWithin  = 15 * time.Second
+	// AnswerWithin bounds every request to Dollr.
+	AnswerWithin = 15 * time.Second
 	// lateBy is how much later than its time-out a request ends only if this process, or its machine, was stopped meanwhile.
 	lateBy = 2 * time.Second
 	// maxBody is far above any answer of Dollr's; what is longer is something else.
@@ -59,14 +60,14 @@ func (c *Client) exchange(ctx context.Context, r request) ([]byte, *Error) {
 			Endpoint: r.endpoint, Detail: c.scrub(r, err.Error()), reason: ReasonUnreachable, cause: withoutURL(err),
 			neutral: stoodStill(err, time.Since(start)),
 		}
-	case len(a.body) > maxBody:
-		failure = unreadable(r.endpoint, "answer over 1 MiB")
 	case a.code != http.StatusOK && a.code != http.StatusCreated:
 		failure = fromCode(r.endpoint, a.code)
 		failure.retryAfter = retryAfter(a.header, c.opts.Now())
 		if detail := errorDetail(a.body); detail != "" {
 			failure.Detail = c.scrub(r, detail)
 		}
+	case len(a.body) > maxBody:
+		failure = unreadable(r.endpoint, "answer over 1 MiB")
 	}
 	c.pace(ctx, r, failure)
 	c.opts.Observe(Observation{Endpoint: r.endpoint, Result: result(failure), Wait: r.wait, Took: time.Since(start)})
@@ -79,7 +80,7 @@ func (c *Client) exchange(ctx context.Context, r request) ([]byte, *Error) {
 // stoodStill reports whether a request was not given up in time, because nothing moved here. That says nothing about
 // Dollr's health.
 func stoodStill(err error, took time.Duration) bool {
-	limit := answerWithin
+	limit := AnswerWithin
 	if errors.Is(err, errNoHeaders) {
 		limit = headersWithin
 	}
@@ -102,7 +103,8 @@ func (c *Client) pace(ctx context.Context, r request, failure *Error) {
 	}
 }
 
-// answer is an HTTP answer that was read to its end, or to one byte more than maxBody.
+// answer is an HTTP answer that was read to its end, or to one byte more than maxBody. Of one that is no success the body may
+// be cut off: the code and the header say what it means.
 type answer struct {
 	code   int
 	header http.Header
@@ -113,7 +115,7 @@ type answer struct {
 func (c *Client) send(ctx context.Context, r request) (answer, error) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	defer time.AfterFunc(answerWithin, func() { giveUp(errTooSlow) }).Stop()
+	defer time.AfterFunc(AnswerWithin, func() { giveUp(errTooSlow) }).Stop()
 	headers := time.AfterFunc(headersWithin, func() { giveUp(errNoHeaders) })
 	defer headers.Stop()
 
@@ -131,7 +133,7 @@ func (c *Client) send(ctx context.Context, r request) (answer, error) {
 		return answer{code: resp.StatusCode, header: resp.Header}, nil
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
-	if err != nil {
+	if err != nil && (resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusCreated) {
 		return answer{}, causeOf(ctx, fmt.Errorf("read answer: %w", err))
 	}
 	return answer{code: resp.StatusCode, header: resp.Header, body: body}, nil
@@ -193,11 +195,13 @@ func (c *Client) scrub(r request, text string) string {
 }
 
 // retryAfter reads the header in both of its forms (RFC 9110, section 10.2.3). A date is compared with the answer's own
-// Date, so that a wrong clock on either side does no harm. 0 means none that makes sense.
+// Date, so that a wrong clock on either side does no harm. Of several values (a proxy added its own) or of a fraction the whole
+// seconds at the beginning count. 0 means none that makes sense.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
-	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return min(time.Duration(min(max(seconds, 0), int64(maxHold/time.Second)))*time.Second, maxHold)
+	if digits := text[:len(text)-len(strings.TrimLeft(text, "0123456789"))]; digits != "" {
+		seconds, _ := strconv.ParseInt(digits, 10, 64) // the largest there is, if it is larger
+		return min(time.Duration(min(seconds, int64(maxHold/time.Second)))*time.Second, maxHold)
 	}
 	at, err := http.ParseTime(text)
 	if err != nil {

@@ -50,18 +50,26 @@ func TestStatus_everyOperationByItsEndpoint(t *testing.T) {
 	}
 }
 
+const anyToken = `{"access_token":"t","expires_in":60}`
+
 // bodyClient answers every status request with a body, and every token request properly, without a network.
 func bodyClient(tb testing.TB, log io.Writer, body func() string) *dollr.Client {
 	tb.Helper()
+	return transportClient(tb, log, func(r *http.Request) (*http.Response, error) {
+		text := anyToken
+		if r.Method == http.MethodGet {
+			text = body()
+		}
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+	})
+}
+
+// transportClient is a client whose network is a function.
+func transportClient(tb testing.TB, log io.Writer, network roundTrip) *dollr.Client {
+	tb.Helper()
 	c, err := dollr.New(dollr.Options{
 		ClientID: "id", ClientSecret: secret.New("s"), Rate: 1e6, Logger: slog.New(slog.NewTextHandler(log, nil)),
-		HTTPClient: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-			text := `{"access_token":"t","expires_in":60}`
-			if r.Method == http.MethodGet {
-				text = body()
-			}
-			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
-		})},
+		HTTPClient: &http.Client{Transport: network},
 	})
 	if err != nil {
 		tb.Fatal(err)

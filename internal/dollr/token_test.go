@@ -3,6 +3,7 @@ package dollr_test
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -122,20 +123,46 @@ func TestToken_leaderGivesUpAndAnotherLeads(t *testing.T) {
 
 func TestToken_oldOneIsUsedWhileNoNewOneCanBeHad(t *testing.T) {
 	t.Parallel()
+	for _, code := range []int{403, 404, 408, 425, 500} {
+		t.Run(strconv.Itoa(code), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				srv := dollrtest.Start(t, dollrtest.Options{})
+				put(t, srv, "PENDING")
+				c := newClient(t, srv, nil)
+				ask(t, c)
+				addFault(t, srv, dollrtest.Fault{Kind: dollrtest.FaultCode, Endpoint: dollrtest.Token, Code: code})
+				time.Sleep(56 * time.Minute)
+				for range 20 {
+					ask(t, c)
+					time.Sleep(time.Second)
+				}
+				if n := srv.Count(dollrtest.Token); n < 2 || n > 4 {
+					t.Errorf("%d token requests, want the first one and then one every 10 s", n)
+				}
+				addFault(t, srv, dollrtest.Fault{Kind: dollrtest.FaultSlow, Endpoint: dollrtest.AnyStatus, Delay: 8 * time.Second})
+				var all sync.WaitGroup
+				for range 5 { // side by side, the first of them has tried to have a new one
+					all.Go(func() { ask(t, c) })
+					time.Sleep(time.Second)
+				}
+				all.Wait()
+			})
+		})
+	}
+}
+
+func TestToken_oneTimeoutOfTheFirstIsNoRefusal(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		srv := dollrtest.Start(t, dollrtest.Options{})
 		put(t, srv, "PENDING")
 		c := newClient(t, srv, nil)
+		addFault(t, srv, dollrtest.Fault{Kind: dollrtest.FaultCode, Endpoint: dollrtest.Token, Code: 408, Times: 1})
+		_, err := c.Status(t.Context(), collection(), nil)
+		wantReason(t, err, dollr.ReasonUnreachable)
+		time.Sleep(4 * time.Second)
 		ask(t, c)
-		addFault(t, srv, dollrtest.Fault{Kind: dollrtest.FaultCode, Endpoint: dollrtest.Token, Code: 500})
-		time.Sleep(56 * time.Minute)
-		for range 20 {
-			ask(t, c)
-			time.Sleep(time.Second)
-		}
-		if n := srv.Count(dollrtest.Token); n < 2 || n > 4 {
-			t.Errorf("%d token requests, want the first one and then one every 10 s", n)
-		}
 	})
 }
 

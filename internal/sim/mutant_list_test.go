@@ -17,7 +17,7 @@ func mutants() []mutant {
 	return []mutant{
 		{
 			"published before the commit", "relay/relay.go", "	p, effects, err := r.store.Apply(",
-			"	if w, ok := r.asked(id); ok {\n		_, early := Decide(w, seen, now)\n		for _, e := range early {\n			if s, is := e.(Publish); is {\n				r.hub.publish(s.Status)\n			}\n		}\n	}\n	p, effects, err := r.store.Apply(",
+			"	if w, _, ok := r.asked(id); ok {\n		_, early := Decide(w, seen, now)\n		for _, e := range early {\n			if s, is := e.(Publish); is {\n				r.hub.publish(s.Status)\n			}\n		}\n	}\n	p, effects, err := r.store.Apply(",
 		},
 		{
 			"a hint causes no question", "relay/hear.go", "	w.newsAt, w.heardAt = now, now\n",
