@@ -213,11 +213,13 @@ func (l *loop) closed(s *socket, err error, now time.Time) {
 		return // we have left it already
 	}
 	l.remove(s)
-	if !s.openedAt.IsZero() && now.Sub(s.openedAt) >= stableAfter {
-		l.pool.dialFail = backoff{}
+	wait := l.pool.dialAt.Sub(now)
+	if wait <= 0 { // sockets that fall together are one failure
+		if !s.openedAt.IsZero() && now.Sub(s.openedAt) >= stableAfter {
+			l.pool.dialFail = backoff{}
+		}
+		l.pool.dialFail, wait = l.pool.dialFail.fail(l.opts.Random())
 	}
-	var wait time.Duration
-	l.pool.dialFail, wait = l.pool.dialFail.fail(l.opts.Random())
 	if upgrade, ok := errors.AsType[*UpgradeError](err); ok {
 		if upgrade.Misconfigured() {
 			wait = refusedDialIn + time.Duration(l.opts.Random()*float64(refusedDialIn))
