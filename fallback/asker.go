@@ -253,10 +253,6 @@ func (a *Asker[R]) guarded(ctx context.Context, f *flight[R]) (status dollr.Stat
 	ended = errPanicked
 	defer func() { pass.End(ended) }()
 	status, ended = a.source.Status(ctx, f.question.Subject, f.ticket)
-	if !pass.Begun() && !errors.Is(ended, ErrOpen) {
-		// Sent without asking the ticket, or not sent at all: the former counts, and errors of the latter are neutral.
-		_ = pass.Begin()
-	}
 	return status, sent, ended
 }
 

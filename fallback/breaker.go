@@ -138,15 +138,14 @@ func (b *Breaker) RetryAfter() time.Duration {
 	return 0
 }
 
-// Do makes a call through the breaker. It returns call's error, or an [*OpenError] if call was not made.
-func (b *Breaker) Do(call func() error) error {
+// Do makes a call that waits with this ticket: refused at once while the breaker is open, and when its turn comes if the breaker
+// has opened meanwhile. It returns call's error, or an [*OpenError] if nothing was sent.
+func (b *Breaker) Do(t *dollr.Ticket, call func() error) error {
 	pass, err := b.Admit()
 	if err != nil {
 		return err
 	}
-	if err := pass.Begin(); err != nil {
-		return err
-	}
+	t.OnTurn(pass.Begin)
 	err = errPanicked
 	defer func() { pass.End(err) }()
 	err = call()
@@ -202,11 +201,12 @@ func (p *Pass) Begin() error {
 	return nil
 }
 
-// Begun reports whether the second step was made.
-func (p *Pass) Begun() bool { return p.done != nil }
-
-// End is the third step: how the call ended. Without Begin it does nothing.
+// End is the third step: how the call ended. It makes up for the second if that was left out: either the call was sent without
+// asking its ticket, which counts; or it was not sent at all, and errors of that are neutral.
 func (p *Pass) End(err error) {
+	if p.done == nil && !errors.Is(err, ErrOpen) {
+		_ = p.Begin()
+	}
 	if p.done == nil {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +22,7 @@ var (
 
 // call makes a call that ends with err, and reports whether it was let through.
 func call(b *fallback.Breaker, err error) (sent bool) {
-	_ = b.Do(func() error {
+	_ = b.Do(dollr.NewTicket(dollr.UrgentYoung), func() error {
 		sent = true
 		return err
 	})
@@ -130,7 +131,7 @@ func TestBreaker_oneProbeDecides(t *testing.T) {
 					call(b, errDown)
 				}
 				time.Sleep(b.RetryAfter())
-				err := b.Do(func() error {
+				err := b.Do(dollr.NewTicket(dollr.UrgentYoung), func() error {
 					if call(b, nil) {
 						t.Error("a second call was let through beside the probe")
 					}
@@ -229,10 +230,34 @@ func TestBreaker_panicIsAFailure(t *testing.T) {
 	for range 5 {
 		func() {
 			defer func() { _ = recover() }()
-			_ = b.Do(func() error { panic("bug") })
+			_ = b.Do(dollr.NewTicket(dollr.UrgentYoung), func() error { panic("bug") })
 		}()
 	}
 	if got := b.State(); got != fallback.Open {
 		t.Errorf("State() = %s after five panics, want open", got)
 	}
+}
+
+// TestBreaker_refusesThoseWhoWaited has many calls queue for the budget while the first of them fail.
+func TestBreaker_refusesThoseWhoWaited(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv, c := start(t)
+		addFault(t, srv, dollrtest.Fault{Kind: dollrtest.FaultCode, Endpoint: dollrtest.RealtimeKey, Code: 500})
+		b := fallback.NewBreaker(nil)
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				ticket := dollr.NewTicket(dollr.UrgentYoung)
+				_ = b.Do(ticket, func() error {
+					_, err := c.RealtimeKey(t.Context(), dollr.KeyRequest{SessionID: 1, SourceType: "INVOICE", ReferenceID: ref}, ticket)
+					return err
+				})
+			})
+		}
+		all.Wait()
+		if n := srv.Count(dollrtest.RealtimeKey); n < 5 || n > 25 {
+			t.Errorf("%d requests were sent to an endpoint that fails, want the 5 that open the breaker and those under way with them", n)
+		}
+	})
 }

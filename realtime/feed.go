@@ -19,7 +19,7 @@ type Options struct {
 	URL string
 	// AnonKey opens sockets; each channel joins with its payment's own key.
 	AnonKey secret.Value
-	// Keys mints the payments' keys. At most 32 calls are under way at once.
+	// Keys mints the payments' keys. At most 32 calls are under way at once, and 32 more for payments in a hurry.
 	Keys Keys
 	// Notify hears every [Event], in order for each payment, one call at a time. It must not block.
 	Notify func(Event)
@@ -120,6 +120,7 @@ type (
 	followCommand   struct{ target Target }
 	unfollowCommand struct{ id string }
 	rejoinCommand   struct{ id, reason string }
+	hurryCommand    struct{ id string }
 )
 
 // Follow takes a payment on; it does nothing for one that is followed already. It never blocks and may come before [Feed.Run].
@@ -131,6 +132,9 @@ func (f *Feed) Unfollow(id string) { f.command(unfollowCommand{id}) }
 // Rejoin is for a change that others saw first: the subscription cannot be trusted, so the payment is [Lost] until a new one
 // is live. reason must be a word of a small fixed set, because it goes into metrics.
 func (f *Feed) Rejoin(id, reason string) { f.command(rejoinCommand{id, reason}) }
+
+// Hurry asks for the key of a payment before those of payments that nobody looks at. It holds until [Feed.Unfollow].
+func (f *Feed) Hurry(id string) { f.command(hurryCommand{id}) }
 
 func (f *Feed) command(c any) {
 	f.mu.Lock()

@@ -2,6 +2,7 @@ package realtime_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -293,4 +294,46 @@ func TestNew_namesEveryProblem(t *testing.T) {
 	if _, err := realtime.New(realtime.Options{URL: "https://p.supabase.co/", AnonKey: secret.New("k"), Keys: &mint{}, Notify: func(realtime.Event) {}}); err != nil {
 		t.Errorf("New() = %v with all that is required", err)
 	}
+}
+
+// scarce mints the keys of those who are in a hurry, and lets all others wait.
+type scarce struct {
+	*mint
+
+	hurried map[string]bool
+}
+
+func (s *scarce) RealtimeKey(ctx context.Context, t realtime.Target) (realtime.Key, error) {
+	if s.hurried[t.ID] {
+		return s.mint.RealtimeKey(ctx, t)
+	}
+	<-ctx.Done()
+	return realtime.Key{}, ctx.Err()
+}
+
+func TestKeys_whoIsInAHurryGoesFirst(t *testing.T) {
+	t.Parallel()
+	keys := &scarce{hurried: map[string]bool{"pay_200": true, "pay_201": true, "pay_202": true}}
+	tune := func(o *realtime.Options) { keys.mint, o.Keys = o.Keys.(*mint), keys }
+	bubbleWith(t, realtimetest.Options{}, tune, func(r *rig) {
+		r.many(202)
+		pass(time.Second) // the places are taken, 200 and 201 wait
+		r.feed.Hurry("pay_200")
+		r.feed.Hurry("pay_200")
+		pass(time.Second)
+		if n := keys.count(); n != 1 {
+			t.Errorf("%d keys after one hurried, want 1", n)
+		}
+		r.feed.Hurry("pay_202") // nobody follows it
+		r.feed.Follow(realtime.Target{ID: "pay_202", SessionID: 1, SourceType: "INVOICE", ReferenceID: "550e8400-e29b-41d4-a716-446655440202"})
+		r.feed.Hurry("pay_202")
+		pass(time.Second)
+		if n := keys.count(); n != 2 {
+			t.Errorf("%d keys after two hurried, want 2", n)
+		}
+		pass(30 * time.Minute) // the others get none; the places they leave reach 201, and renewals go on
+		if n := keys.count(); n < 3+2*5 {
+			t.Errorf("%d keys after half an hour, want three and the renewals of two", n)
+		}
+	})
 }

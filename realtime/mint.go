@@ -7,15 +7,16 @@ import (
 )
 
 const (
-	mintsAtOnce = 32
+	mintsAtOnce = 32          // and as many again in a hurry
 	mintTimeout = time.Minute // the budget for calls to Dollr may make a key wait
 	clockSkew   = time.Minute // worth a warning
 )
 
-// mints are the keys being asked for. Channels that are live go first: they have something to lose.
+// mints are the keys being asked for. Payments in a hurry go first, somebody looks at them, then channels that are live: they
+// have something to lose.
 type mints struct {
-	urgent, normal []*follower
-	underWay       int
+	hurried, live, normal []*follower
+	underWay              int
 }
 
 // keyMinted is a mint's answer.
@@ -26,20 +27,44 @@ type keyMinted struct {
 }
 
 func (m *mints) queue(fw *follower) {
-	if fw.channel.main.phase == live {
-		m.urgent = append(m.urgent, fw)
-		return
+	fw.noKey = true
+	switch {
+	case fw.inHurry:
+		m.hurried = append(m.hurried, fw)
+	case fw.channel.main.phase == live:
+		m.live = append(m.live, fw)
+	default:
+		m.normal = append(m.normal, fw)
 	}
-	m.normal = append(m.normal, fw)
 }
 
+// hurry lets a follower go first from now on. One that waits has two places then, of which the later finds it served.
+func (m *mints) hurry(fw *follower) {
+	if fw.inHurry {
+		return
+	}
+	fw.inHurry = true
+	if fw.noKey {
+		m.hurried = append(m.hurried, fw)
+	}
+}
+
+// next is whose key is asked for now, nil if nobody waits or as many are under way as may be.
 func (m *mints) next() *follower {
-	for _, queue := range []*[]*follower{&m.urgent, &m.normal} {
+	queues := []*[]*follower{&m.hurried, &m.live, &m.normal}
+	switch {
+	case m.underWay >= 2*mintsAtOnce:
+		return nil
+	case m.underWay >= mintsAtOnce:
+		queues = queues[:1]
+	}
+	for _, queue := range queues {
 		for len(*queue) > 0 {
 			fw := (*queue)[0]
 			(*queue)[0] = nil
 			*queue = (*queue)[1:]
-			if !fw.gone {
+			if fw.noKey && !fw.gone {
+				fw.noKey = false
 				return fw
 			}
 		}
@@ -49,11 +74,7 @@ func (m *mints) next() *follower {
 
 // startMints asks for as many keys as may be asked for at once, each on a goroutine of its own.
 func (l *loop) startMints(ctx context.Context) {
-	for l.mints.underWay < mintsAtOnce {
-		fw := l.mints.next()
-		if fw == nil {
-			return
-		}
+	for fw := l.mints.next(); fw != nil; fw = l.mints.next() {
 		l.mints.underWay++
 		ctx, cancel := context.WithTimeout(ctx, mintTimeout)
 		fw.stopMint = cancel

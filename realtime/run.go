@@ -25,6 +25,8 @@ type follower struct {
 	alarm    *deadline
 	waits    [lanes]bool // in that lane
 	stopMint context.CancelFunc
+	noKey    bool // waits for its turn to have one minted
+	inHurry  bool
 	gone     bool
 }
 
@@ -81,6 +83,10 @@ func (l *loop) obey(now time.Time) {
 		case rejoinCommand:
 			if fw, ok := l.followers[c.id]; ok {
 				l.step(fw, evMissed{c.reason}, now)
+			}
+		case hurryCommand:
+			if fw, ok := l.followers[c.id]; ok {
+				l.mints.hurry(fw)
 			}
 		}
 	}

@@ -29,6 +29,7 @@ type heart struct {
 	facts    map[string]relay.Facts
 	followed map[string]bool
 	rejoined []string
+	hurried  []string
 	told     []string // what the monitor heard
 }
 
@@ -166,6 +167,13 @@ func (h *heart) Rejoin(id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.rejoined = append(h.rejoined, id)
+}
+
+// Hurry implements [relay.Feed].
+func (h *heart) Hurry(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.hurried = append(h.hurried, id)
 }
 
 // Reported implements [relay.Monitor].

@@ -73,6 +73,8 @@ type Feed interface {
 	Unfollow(id string)
 	// Rejoin renews a channel that has missed a change.
 	Rejoin(id string)
+	// Hurry lets a payment go before those that nobody looks at.
+	Hurry(id string)
 }
 
 // Schedule keeps when each payment is asked next, and calls [Relay.Check] when it is due.

@@ -132,6 +132,7 @@ func (r *Relay) refreshLocked(w *watch) {
 	if w.visited && !w.lookedAt() {
 		w.leftAt = now
 	}
+	hurry := w.lookedAt() && !w.visited
 	w.visited = w.lookedAt()
 	until := w.p.WatchSince.Add(r.opts.RealtimeWindow) // the channel is kept without a page
 	if back := w.leftAt.Add(pageGap); back.After(until) {
@@ -142,11 +143,14 @@ func (r *Relay) refreshLocked(w *watch) {
 	want := owns && r.feed != nil && w.p.HasRealtime() && !settled && (w.lookedAt() || now.Before(until))
 	switch {
 	case want && !w.following:
-		w.following = true
+		w.following, hurry = true, w.lookedAt()
 		r.feed.Follow(w.p)
 	case !want && w.following:
 		w.following, w.live = false, false
 		r.feed.Unfollow(w.p.ID)
+	}
+	if hurry && w.following {
+		r.feed.Hurry(w.p.ID)
 	}
 
 	r.noteLocked(w, Sight{Pages: w.pages > 0 && !w.p.Final(), Live: w.live})

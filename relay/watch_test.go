@@ -287,3 +287,28 @@ func TestRelay_whatWasNotSentWasNotAsked(t *testing.T) {
 		})
 	}
 }
+
+func TestRelay_whoIsLookedAtHurries(t *testing.T) {
+	t.Parallel()
+	beat(t, func(h *heart) {
+		p := h.register()
+		want := func(what string, n int) {
+			h.t.Helper()
+			synctest.Wait()
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if len(h.hurried) != n || n > 0 && h.hurried[n-1] != p.ID {
+				h.t.Errorf("%s: hurried %q, want the payment %d times", what, h.hurried, n)
+			}
+		}
+		want("nobody looks", 0)
+		first := h.page(p.ID)
+		want("a page opens", 1)
+		second := h.page(p.ID)
+		want("a second page opens", 1)
+		h.ClosePage(first)
+		h.ClosePage(second)
+		h.page(p.ID)
+		want("a page opens again", 2)
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/dollr-relay/dollr-relay/fallback"
@@ -130,7 +131,10 @@ func (s *schedule) Plan(id string, f relay.Facts) bool {
 func (s *schedule) Forget(id string) { s.poller.Remove(id) }
 
 // feed lets the relay follow payments on realtime's Feed.
-type feed struct{ feed *realtime.Feed }
+type feed struct {
+	feed *realtime.Feed
+	keys *keyMinter
+}
 
 // Follow implements [relay.Feed].
 func (f feed) Follow(p relay.Payment) {
@@ -143,6 +147,12 @@ func (f feed) Unfollow(id string) { f.feed.Unfollow(id) }
 // Rejoin implements [relay.Feed].
 func (f feed) Rejoin(id string) { f.feed.Rejoin(id, missed) }
 
+// Hurry implements [relay.Feed].
+func (f feed) Hurry(id string) {
+	f.keys.hurry(id)
+	f.feed.Hurry(id)
+}
+
 // missed is why a channel is joined again after others saw a change first.
 const missed = "missed"
 
@@ -153,23 +163,50 @@ type keyMinter struct {
 	breaker  *fallback.Breaker
 	config   Config
 	pageOpen func(paymentID string) bool
+
+	mu      sync.Mutex
+	waiting map[string]*dollr.Ticket // of the feed's keys, by payment
 }
 
 func newKeyMinter(client *dollr.Client, config Config, m *metrics, pageOpen func(string) bool) *keyMinter {
 	return &keyMinter{
-		client: client, config: config, pageOpen: pageOpen,
+		client: client, config: config, pageOpen: pageOpen, waiting: map[string]*dollr.Ticket{},
 		breaker: fallback.NewBreaker(func(_, to fallback.State) { m.breaker("realtime_key", to) }),
 	}
 }
 
 // RealtimeKey implements [realtime.Keys].
 func (k *keyMinter) RealtimeKey(ctx context.Context, t realtime.Target) (realtime.Key, error) {
-	urgency := dollr.UrgentYoung
-	if k.pageOpen(t.ID) {
-		urgency = dollr.UrgentPageKey
+	ticket := dollr.NewTicket(dollr.UrgentYoung)
+	defer k.wait(t.ID, ticket)()
+	if k.pageOpen(t.ID) { // one that is opened from here on hurries the ticket
+		ticket.Raise(dollr.UrgentPageKey)
 	}
-	key, err := k.mint(ctx, dollr.KeyRequest{SessionID: t.SessionID, SourceType: t.SourceType, ReferenceID: t.ReferenceID}, urgency)
+	key, err := k.mint(ctx, dollr.KeyRequest{SessionID: t.SessionID, SourceType: t.SourceType, ReferenceID: t.ReferenceID}, ticket)
 	return realtime.Key{Token: key.Token, Lifetime: key.ExpiresIn}, err
+}
+
+// wait keeps the ticket of a payment's key until done.
+func (k *keyMinter) wait(id string, t *dollr.Ticket) (done func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.waiting[id] = t
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.waiting[id] == t {
+			delete(k.waiting, id)
+		}
+	}
+}
+
+// hurry makes a payment's key as urgent as that of an open page, if it waits for the budget.
+func (k *keyMinter) hurry(id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if t := k.waiting[id]; t != nil {
+		t.Raise(dollr.UrgentPageKey)
+	}
 }
 
 // MintKey implements [api.KeyMinter].
@@ -178,7 +215,7 @@ func (k *keyMinter) MintKey(ctx context.Context, r api.KeyRequest) (api.Realtime
 	if r.OpenPage {
 		urgency = dollr.UrgentPageKey
 	}
-	key, err := k.mint(ctx, dollr.KeyRequest{SessionID: r.SessionID, SourceType: r.SourceType, ReferenceID: r.ReferenceID}, urgency)
+	key, err := k.mint(ctx, dollr.KeyRequest{SessionID: r.SessionID, SourceType: r.SourceType, ReferenceID: r.ReferenceID}, dollr.NewTicket(urgency))
 	if err != nil {
 		return api.RealtimeKey{}, askError(err)
 	}
@@ -190,9 +227,9 @@ func (k *keyMinter) MintKey(ctx context.Context, r api.KeyRequest) (api.Realtime
 	}, nil
 }
 
-func (k *keyMinter) mint(ctx context.Context, r dollr.KeyRequest, u dollr.Urgency) (key dollr.Key, err error) {
-	err = k.breaker.Do(func() error {
-		key, err = k.client.RealtimeKey(ctx, r, u)
+func (k *keyMinter) mint(ctx context.Context, r dollr.KeyRequest, t *dollr.Ticket) (key dollr.Key, err error) {
+	err = k.breaker.Do(t, func() error {
+		key, err = k.client.RealtimeKey(ctx, r, t)
 		return err
 	})
 	if err != nil {

@@ -297,3 +297,23 @@ func (d *dream) asked() int {
 	d.t.Helper()
 	return len(d.call("GET", d.sandbox+"/_sandbox/requests", "", 200)["data"].([]any))
 }
+
+// TestDays_theKeyOfAnOpenPageDoesNotQueueWithTheOthers has many payments that nobody looks at, and a small rate.
+func TestDays_theKeyOfAnOpenPageDoesNotQueueWithTheOthers(t *testing.T) {
+	t.Parallel()
+	sleep(t, func(c *app.Config) { c.DollrRate = 1 }, func(d *dream) {
+		var id, token string
+		for range 60 {
+			id, _, token = d.pay()
+		}
+		time.Sleep(5 * time.Second)
+		page := d.mute(token)
+		go func() { _ = rest(page) }()
+		opened := time.Now()
+		d.until(id, "live", func(p map[string]any) bool { return p["link"] == "live" })
+		if took := time.Since(opened); took > 20*time.Second {
+			t.Errorf("the open page was live after %s", took)
+		}
+		_ = page.Close()
+	})
+}

@@ -109,7 +109,7 @@ func (a *App) wireRelay(keys *keyMinter) (err error) {
 		}); err != nil {
 			return err
 		}
-		parts.Feed = feed{a.feed}
+		parts.Feed = feed{a.feed, keys}
 	}
 	a.relay, err = relay.New(parts, relay.Options{
 		WatchFor: a.config.WatchFor, RealtimeWindow: a.config.RealtimeWindow, Logger: a.log, Monitor: a.metrics, Now: a.opts.Now,

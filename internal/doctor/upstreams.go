@@ -49,7 +49,7 @@ func checkKeys(ctx context.Context, opts dollr.Options, loggedIn bool) Finding {
 	}
 	client, err := dollr.New(opts)
 	if err == nil {
-		_, err = client.RealtimeKey(ctx, dollr.KeyRequest{SessionID: 1, SourceType: "INVOICE", ReferenceID: uuid.NewString()}, dollr.UrgentOld)
+		_, err = client.RealtimeKey(ctx, dollr.KeyRequest{SessionID: 1, SourceType: "INVOICE", ReferenceID: uuid.NewString()}, dollr.NewTicket(dollr.UrgentOld))
 	}
 	var known *dollr.Error
 	errors.As(err, &known)

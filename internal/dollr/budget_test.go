@@ -234,7 +234,7 @@ func TestBudget_429HoldsEverybody(t *testing.T) {
 				var all sync.WaitGroup
 				all.Go(func() { ask(t, c) })
 				all.Go(func() {
-					_, err := c.RealtimeKey(t.Context(), dollr.KeyRequest{SessionID: 1, SourceType: "ORDER", ReferenceID: ref}, dollr.UrgentPageKey)
+					_, err := c.RealtimeKey(t.Context(), dollr.KeyRequest{SessionID: 1, SourceType: "ORDER", ReferenceID: ref}, dollr.NewTicket(dollr.UrgentPageKey))
 					if err != nil {
 						t.Errorf("RealtimeKey() = %v, want a key", err)
 					}

@@ -129,7 +129,7 @@ func withoutRedirects(given *http.Client) *http.Client {
 			DialContext:         (&net.Dialer{Timeout: connectWithin, KeepAlive: 30 * time.Second}).DialContext,
 			TLSHandshakeTimeout: connectWithin,
 			ForceAttemptHTTP2:   true,
-			MaxIdleConnsPerHost: 32, // the pollers' workers all go to the one host
+			MaxIdleConnsPerHost: 128, // the poller's workers all go to the one host
 			IdleConnTimeout:     90 * time.Second,
 			// All requests share one HTTP/2 connection. Without pings one that died silently takes them all down with it
 			// for as long as TCP keeps trying, a quarter of an hour.
@@ -160,8 +160,11 @@ func (c *Client) SetShare(share float64) { c.budget.resize(c.opts.Rate * max(sha
 // Hold holds every call for so long: another process has got a 429.
 func (c *Client) Hold(d time.Duration) { c.budget.hold(d) }
 
-// authorized sends r with the shared token in its turn and returns the body of a success.
+// authorized sends r with the shared token in its turn and returns the body of a success. Without a ticket it goes last.
 func (c *Client) authorized(ctx context.Context, r request, t *Ticket) ([]byte, error) {
+	if t == nil {
+		t = NewTicket(UrgentOld)
+	}
 	refused := c.tokens.refused(r.endpoint, true)
 	if refused != nil {
 		return nil, refused

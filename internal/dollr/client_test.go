@@ -184,7 +184,7 @@ func TestRealtimeKey_secondsAndFields(t *testing.T) {
 	t.Parallel()
 	srv := dollrtest.Start(t, dollrtest.Options{KeyLife: 300 * time.Second})
 	c := newClient(t, srv, nil)
-	key, err := c.RealtimeKey(t.Context(), dollr.KeyRequest{SessionID: 55, SourceType: "INVOICE", ReferenceID: ref}, dollr.UrgentPageKey)
+	key, err := c.RealtimeKey(t.Context(), dollr.KeyRequest{SessionID: 55, SourceType: "INVOICE", ReferenceID: ref}, dollr.NewTicket(dollr.UrgentPageKey))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestRealtimeKey_secondsAndFields(t *testing.T) {
 		t.Error("the key is no JWT")
 	}
 
-	_, err = c.RealtimeKey(t.Context(), dollr.KeyRequest{SessionID: 55, SourceType: "CART", ReferenceID: ref}, dollr.UrgentPageKey)
+	_, err = c.RealtimeKey(t.Context(), dollr.KeyRequest{SessionID: 55, SourceType: "CART", ReferenceID: ref}, dollr.NewTicket(dollr.UrgentPageKey))
 	if got := wantError(t, err, dollr.ReasonRefused).Detail; !strings.HasPrefix(got, "body.source_type: ") {
 		t.Errorf("Detail = %q, want it to name body.source_type", got)
 	}
@@ -210,7 +210,7 @@ func TestRealtimeKey_refusesWhatIsNoKey(t *testing.T) {
 	} {
 		srv := dollrtest.Start(t, dollrtest.Options{})
 		addFault(t, srv, dollrtest.Fault{Kind: dollrtest.FaultBody, Endpoint: dollrtest.RealtimeKey, Body: body})
-		_, err := newClient(t, srv, nil).RealtimeKey(t.Context(), dollr.KeyRequest{SessionID: 1, SourceType: "ORDER", ReferenceID: ref}, dollr.UrgentPageKey)
+		_, err := newClient(t, srv, nil).RealtimeKey(t.Context(), dollr.KeyRequest{SessionID: 1, SourceType: "ORDER", ReferenceID: ref}, dollr.NewTicket(dollr.UrgentPageKey))
 		if err == nil {
 			t.Errorf("RealtimeKey() accepted %s", body)
 			continue
@@ -280,7 +280,7 @@ func TestClient_observesEveryRequest(t *testing.T) {
 	_, _ = c.Status(t.Context(), collection(), nil)
 	put(t, srv, "PENDING")
 	_, _ = c.Status(t.Context(), collection(), nil)
-	_, _ = c.RealtimeKey(t.Context(), dollr.KeyRequest{SessionID: 1, SourceType: "ORDER", ReferenceID: ref}, dollr.UrgentPageKey)
+	_, _ = c.RealtimeKey(t.Context(), dollr.KeyRequest{SessionID: 1, SourceType: "ORDER", ReferenceID: ref}, dollr.NewTicket(dollr.UrgentPageKey))
 	want := "token ok, collection not_found, collection ok, realtime_key ok"
 	if got := strings.Join(seen, ", "); got != want {
 		t.Errorf("observed %q, want %q", got, want)

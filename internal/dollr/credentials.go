@@ -61,8 +61,9 @@ type Key struct {
 	ExpiresIn time.Duration
 }
 
-// RealtimeKey mints a key for one payment's realtime channel. Its error is an [*Error].
-func (c *Client) RealtimeKey(ctx context.Context, r KeyRequest, u Urgency) (Key, error) {
+// RealtimeKey mints a key for one payment's realtime channel. t is the call's place in the queue. Its error is an [*Error], or the
+// one of t's last check ([Ticket.OnTurn]).
+func (c *Client) RealtimeKey(ctx context.Context, r KeyRequest, t *Ticket) (Key, error) {
 	body, err := c.authorized(ctx, request{
 		endpoint: endpointKey, method: http.MethodPost, path: []string{"realtime-keys", "collection"},
 		body: struct {
@@ -70,7 +71,7 @@ func (c *Client) RealtimeKey(ctx context.Context, r KeyRequest, u Urgency) (Key,
 			SourceType  string `json:"source_type"`
 			ReferenceID string `json:"reference_id"`
 		}(r),
-	}, NewTicket(u))
+	}, t)
 	if err != nil {
 		return Key{}, err
 	}

@@ -116,7 +116,7 @@ func FuzzKey(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		body = text
-		key, err := c.RealtimeKey(t.Context(), dollr.KeyRequest{SessionID: 55, SourceType: "INVOICE", ReferenceID: ref}, dollr.UrgentYoung)
+		key, err := c.RealtimeKey(t.Context(), dollr.KeyRequest{SessionID: 55, SourceType: "INVOICE", ReferenceID: ref}, dollr.NewTicket(dollr.UrgentYoung))
 		if err != nil {
 			wantReason(t, err, dollr.ReasonUnreadable)
 			return

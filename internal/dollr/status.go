@@ -54,9 +54,6 @@ func (c *Client) Status(ctx context.Context, s Subject, t *Ticket) (Status, erro
 	if err != nil {
 		return Status{}, err
 	}
-	if t == nil {
-		t = NewTicket(UrgentOld)
-	}
 	body, err := c.authorized(ctx, r, t)
 	if err != nil {
 		return Status{}, err
