@@ -149,9 +149,9 @@ func (g *group) checkSettled(p groupPayment) {
 
 // watched is how many open payments a relay watches.
 func (g *group) watched(p *process) int {
-	total := 0
+	total, metrics := 0, p.metrics(g.t)
 	for _, link := range []string{"live", "polling", "degraded"} {
-		value, _ := strconv.Atoi(p.metric(g.t, `dollr_relay_payments{link="`+link+`"}`))
+		value, _ := strconv.Atoi(metrics[`dollr_relay_payments{link="`+link+`"}`])
 		total += value
 	}
 	return total

@@ -136,18 +136,25 @@ func (p *process) kill() {
 // metric is the value of one metric of the process, empty if there is none.
 func (p *process) metric(t *testing.T, name string) string {
 	t.Helper()
+	return p.metrics(t)[name]
+}
+
+// metrics is one look at all of them: what moves from one to another is not missed between two.
+func (p *process) metrics(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
 	answer, err := http.Get(p.admin + "/metrics")
 	if err != nil {
 		t.Errorf("metrics: %v", err)
-		return ""
+		return all
 	}
 	defer func() { _ = answer.Body.Close() }()
 	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			return value
+		if end := strings.LastIndexByte(lines.Text(), ' '); end > 0 {
+			all[lines.Text()[:end]] = lines.Text()[end+1:]
 		}
 	}
-	return ""
+	return all
 }
 
 // ready is the code of /readyz, 0 without an answer.
