@@ -133,13 +133,7 @@ func (p *process) kill() {
 	_ = p.cmd.Wait()
 }
 
-// metric is the value of one metric of the process, empty if there is none.
-func (p *process) metric(t *testing.T, name string) string {
-	t.Helper()
-	return p.metrics(t)[name]
-}
-
-// metrics is one look at all of them: what moves from one to another is not missed between two.
+// metrics is one look at all metrics of the process: what moves from one to another is not missed between two.
 func (p *process) metrics(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
